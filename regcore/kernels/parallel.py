@@ -1,0 +1,73 @@
+"""Run a compiled kernel over fixed blocks of planes on several threads.
+
+Blocks depend on the array alone, never on the number of threads, so that every result has the same bits
+whatever the number of threads. Kernels release the interpreter lock and take ``(start, stop, *arrays)``.
+"""
+
+import itertools
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numba
+
+BLOCK_PLANES = 8
+
+kernel = numba.njit(nogil=True, cache=True, fastmath=True, error_model="numpy")
+"""Decorator of block kernels: ``kernel(start, stop, ...)`` works on planes ``start`` to ``stop``."""
+
+inline = numba.njit(nogil=True, cache=True, fastmath=True, error_model="numpy", inline="always")
+"""Decorator of the per-voxel arithmetic that kernels share."""
+
+_threads = 0
+_pool: ThreadPoolExecutor | None = None
+
+
+def available_threads() -> int:
+    """Processors this process may use, or ``REGCORE_NUM_THREADS`` where that is set."""
+    setting = os.environ.get("REGCORE_NUM_THREADS", "")
+    if setting.isdigit() and int(setting) > 0:
+        return int(setting)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def set_threads(count: int) -> None:
+    """Set how many threads kernels run on from now on; 0 means every processor available."""
+    global _threads, _pool
+    wanted = count if count > 0 else available_threads()
+    if wanted != _threads and _pool is not None:
+        _pool.shutdown()
+        _pool = None
+    _threads = wanted
+
+
+def run_blocks(function: Callable[..., Any], size: int, *arrays: Any, block: int = BLOCK_PLANES) -> list[Any]:
+    """Call ``function(start, stop, *arrays)`` on every block of ``range(size)``; results in block order.
+
+    Examples
+    --------
+    >>> run_blocks(lambda start, stop: stop - start, 20, block=8)
+    [8, 8, 4]
+    """
+    global _pool
+    if _threads == 0:
+        set_threads(0)
+    starts = range(0, size, block)
+    if _threads == 1 or len(starts) == 1:
+        return [function(start, min(start + block, size), *arrays) for start in starts]
+    if _pool is None:
+        _pool = ThreadPoolExecutor(max_workers=_threads - 1)
+    results: list[Any] = [None] * len(starts)
+    counter = itertools.count()
+
+    def work() -> None:
+        while (index := next(counter)) < len(starts):
+            start = starts[index]
+            results[index] = function(start, min(start + block, size), *arrays)
+
+    others = [_pool.submit(work) for _ in range(min(_threads, len(starts)) - 1)]
+    work()
+    for future in others:
+        future.result()
+    return results

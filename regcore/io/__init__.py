@@ -1,0 +1,1 @@
+"""Files: the only room of regcore that opens them."""

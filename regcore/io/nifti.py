@@ -1,0 +1,406 @@
+"""Images on disk: NIfTI-1 and NIfTI-2, and MetaImage and NRRD through SimpleITK."""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import numpy.typing as npt
+from isal import igzip, isal_zlib
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
+
+from regcore.errors import InputError
+from regcore.image import Image
+from regcore.io.atomic import atomic_path
+from regcore.space import Grid
+
+NIFTI_EXTENSIONS = (".nii", ".nii.gz")
+ITK_EXTENSIONS = (".mha", ".mhd", ".nrrd", ".nhdr")
+READ_ERRORS = (
+    OSError,
+    EOFError,
+    ValueError,
+    zlib.error,
+    isal_zlib.error,
+    struct.error,
+    ImageFileError,
+    HeaderDataError,
+    OverflowError,
+    MemoryError,
+)
+# NIfTI's codes for the unit of length, in millimetres; 0 (unknown) is taken for mm, as every reader does
+MILLIMETRES_PER_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
+GZIP_LEVEL = 1
+HEADER_BYTES = 540
+
+
+def extension(path: str | os.PathLike[str]) -> str:
+    """Lower-case extension of a file, with both parts of ``.nii.gz``.
+
+    Examples
+    --------
+    >>> extension("sub-01_T1w.nii.gz")
+    '.nii.gz'
+    """
+    name = Path(path).name.lower()
+    return ".nii.gz" if name.endswith(".nii.gz") else Path(name).suffix
+
+
+def read_image(
+    path: str | os.PathLike[str], dtype: npt.DTypeLike = "float32", *, allow_nan: bool = False
+) -> Image:
+    """Read an image in the orientation of its file.
+
+    Parameters
+    ----------
+    path : path
+        ``.nii``, ``.nii.gz``, or with SimpleITK installed ``.mha``, ``.mhd``, ``.nrrd``, ``.nhdr``. A 2D
+        image becomes (X, Y, 1); axes beyond the third must have one element.
+    dtype : dtype
+        Type of the values returned, after the file's slope and intercept. Integers require whole numbers.
+    allow_nan : bool
+        Let NaN and infinity through.
+
+    Returns
+    -------
+    Image
+        Values of shape (X, Y, Z), on a grid in world RAS+ millimetres.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, damaged, not scalar, has several volumes, or holds values that are not finite.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "a.nii.gz"
+    ...     write_image(path, Image(np.ones((2, 3, 4), np.float32), Grid((2, 3, 4), np.diag([2.0, 2, 2, 1]))))
+    ...     read_image(path).grid.spacing
+    array([2., 2., 2.])
+    """
+    path = existing_file(path)
+    values, affine = _read_itk(path) if extension(path) in ITK_EXTENSIONS else _read_nifti(path)
+    data = _three_axes(path, values)
+    wanted = np.dtype(dtype)
+    if np.issubdtype(data.dtype, np.floating) and (not allow_nan or np.issubdtype(wanted, np.integer)):
+        broken = int(data.size - np.count_nonzero(np.isfinite(data)))
+        if broken:
+            raise InputError(
+                f"{path}: expected finite values, found NaN or infinity in {broken} of {data.size} voxels"
+            )
+    if np.issubdtype(wanted, np.integer):
+        data = _whole_numbers(path, data, wanted)
+    return Image(np.ascontiguousarray(data, dtype=wanted), _grid(path, data.shape, affine))
+
+
+def read_labels(path: str | os.PathLike[str]) -> Image:
+    """Read a label image as int32; labels are whole numbers, whatever type the file stores.
+
+    Raises
+    ------
+    InputError
+        As `read_image`, and for a value that is not whole or does not fit int32.
+    """
+    return read_image(path, "int32")
+
+
+def read_mask(path: str | os.PathLike[str]) -> Image:
+    """Read a mask as uint8: 1 where the file is not 0.
+
+    Raises
+    ------
+    InputError
+        As `read_image`.
+    """
+    image = read_image(path)
+    return Image((image.data != 0).astype(np.uint8), image.grid)
+
+
+def read_grid(path: str | os.PathLike[str]) -> Grid:
+    """Read the grid of an image from its header alone.
+
+    Raises
+    ------
+    InputError
+        If the header cannot be read, or the image is not one 2D or 3D volume.
+    """
+    path = existing_file(path)
+    kind = extension(path)
+    try:
+        if kind in ITK_EXTENSIONS:
+            reader = _simpleitk(path).ImageFileReader()
+            reader.SetFileName(str(path))
+            reader.ReadImageInformation()
+            shape = tuple(reader.GetSize())
+            affine = _itk_affine(reader.GetOrigin(), reader.GetSpacing(), reader.GetDirection())
+        else:
+            opener: Any = igzip.open if kind == ".nii.gz" else Path.open
+            with opener(path, "rb") as stream:
+                header = _header(path, stream.read(HEADER_BYTES))
+            shape, affine = header.get_data_shape(), _nifti_affine(header)
+    except InputError:
+        raise
+    except (*READ_ERRORS, RuntimeError) as error:
+        raise _unreadable(path, error) from error
+    return _grid(path, _three_axis_shape(path, shape), affine)
+
+
+def write_image(
+    path: str | os.PathLike[str],
+    image: Image,
+    *,
+    decimals: int | None = None,
+    dtype: npt.DTypeLike | None = None,
+    description: str = "",
+) -> None:
+    """Write an image as NIfTI, whole or not at all; the same image gives the same bytes.
+
+    Parameters
+    ----------
+    path : path
+        Ends in ``.nii`` or ``.nii.gz``.
+    image : Image
+        Boolean values are stored as uint8 and 64-bit integers as int32.
+    decimals : int, optional
+        Round to this many decimals first, which makes the compressed file smaller.
+    dtype : dtype, optional
+        Type to store, by default the type of the data. Floating values are rounded for an integer type.
+    description : str
+        NIfTI's ``descrip``, at most 79 characters.
+
+    Raises
+    ------
+    InputError
+        If the extension is another one, or the values do not fit `dtype`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> grid = Grid((2, 3, 4), np.eye(4))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_image(Path(folder) / "a.nii.gz", Image(np.ones((2, 3, 4), np.uint8), grid))
+    ...     int(read_labels(Path(folder) / "a.nii.gz").data.sum())
+    24
+    """
+    path = Path(path)
+    kind = extension(path)
+    if kind not in NIFTI_EXTENSIONS:
+        raise InputError(f"{path}: expected a name that ends in .nii or .nii.gz, found {path.suffix!r}")
+    data = _stored(path, image.data, decimals, dtype)
+    header_class = nibabel.Nifti1Header if max(data.shape) < 2**15 else nibabel.Nifti2Header
+    header = header_class()
+    header.set_data_dtype(data.dtype)
+    header.set_data_shape(data.shape)
+    header.set_slope_inter(1.0, 0.0)
+    header.set_xyzt_units("mm")
+    header.set_sform(image.grid.affine, code=1)
+    # A quaternion holds no shear: claim one only where it says the same as the sform
+    header.set_qform(image.grid.affine, code=1, strip_shears=True)
+    if not np.allclose(header.get_qform(), image.grid.affine, atol=1e-3):
+        header["qform_code"] = 0
+    header["descrip"] = description.encode("ascii", "replace")[:79]
+    header["magic"] = b"n+1" if header_class is nibabel.Nifti1Header else b"n+2"
+    start = 352 if header_class is nibabel.Nifti1Header else 544
+    header["vox_offset"] = start
+    block = bytes(header.binaryblock).ljust(start, b"\0")
+    values = data.tobytes(order="F")
+    with atomic_path(path) as temporary, temporary.open("wb") as raw:
+        if kind == ".nii":
+            raw.write(block)
+            raw.write(values)
+            return
+        # No name and no time in the gzip header, or two runs would differ
+        with igzip.IGzipFile(
+            filename="", mode="wb", compresslevel=GZIP_LEVEL, fileobj=raw, mtime=0
+        ) as stream:
+            stream.write(block)
+            stream.write(values)
+
+
+def existing_file(path: str | os.PathLike[str]) -> Path:
+    """Return `path`, or say in one line why there is nothing to read there.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, a folder, or empty.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path}: expected a file, found a folder")
+    if not path.is_file():
+        raise InputError(f"{path}: expected a file, found nothing there")
+    if path.stat().st_size == 0:
+        raise InputError(f"{path}: expected data, found an empty file (0 bytes)")
+    return path
+
+
+def read_bytes(path: Path) -> bytes:
+    """All bytes of a file, unpacked if it is gzip-compressed."""
+    content = path.read_bytes()
+    return bytes(igzip.decompress(content)) if content[:2] == b"\x1f\x8b" else content
+
+
+def _unreadable(path: Path, error: BaseException) -> InputError:
+    lines = str(error).strip().splitlines()
+    reason = lines[-1].strip() if lines else type(error).__name__
+    return InputError(f"{path}: expected a readable image, found a damaged or foreign file ({reason})")
+
+
+def _header(path: Path, block: bytes) -> Any:
+    """NIfTI-1 or NIfTI-2 header of the first bytes of a file."""
+    for header_class in (nibabel.Nifti1Header, nibabel.Nifti2Header):
+        if header_class.may_contain_header(block):
+            return header_class(block[: header_class.sizeof_hdr], check=True)
+    raise InputError(f"{path}: expected a NIfTI image, found a file without a NIfTI header")
+
+
+def _nifti_affine(header: Any) -> npt.NDArray[np.float64]:
+    unit = MILLIMETRES_PER_UNIT.get(int(header["xyzt_units"]) & 7, 1.0)
+    affine = np.array(header.get_best_affine(), dtype=np.float64)
+    affine[:3] *= unit
+    return affine
+
+
+def _read_nifti(path: Path) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64]]:
+    """Values after slope and intercept, and the affine."""
+    if extension(path) not in NIFTI_EXTENSIONS:
+        raise InputError(
+            f"{path}: expected a name ending in {', '.join(NIFTI_EXTENSIONS + ITK_EXTENSIONS)}, "
+            f"found {extension(path)!r}"
+        )
+    try:
+        content = read_bytes(path)
+        header = _header(path, content[:HEADER_BYTES])
+        stored = header.get_data_dtype()
+        if stored.kind not in "iuf":
+            raise InputError(f"{path}: expected one number a voxel, found data of type {stored}")
+        shape = header.get_data_shape()
+        start, count = (
+            int(header["vox_offset"]) or header.single_vox_offset,
+            int(np.prod(shape, dtype=np.int64)),
+        )
+        found = max(len(content) - start, 0)
+        if found < count * stored.itemsize:
+            raise InputError(
+                f"{path}: expected {count * stored.itemsize} bytes of voxels, found {found} (truncated)"
+            )
+        values = np.frombuffer(content, stored, count, start).reshape(shape, order="F")
+        slope, intercept = header.get_slope_inter()
+    except InputError:
+        raise
+    except READ_ERRORS as error:
+        raise _unreadable(path, error) from error
+    if slope is not None and (slope != 1.0 or intercept != 0.0):
+        # float64 keeps whole numbers of any integer type whole
+        values = values * np.float64(slope) + np.float64(intercept or 0.0)
+    return values, _nifti_affine(header)
+
+
+def _simpleitk(path: Path) -> Any:
+    try:
+        import SimpleITK
+    except ImportError as error:
+        raise InputError(
+            f"{path}: expected SimpleITK for {extension(path)} files, found none installed "
+            "(pip install 'regcore[formats]')"
+        ) from error
+    return SimpleITK
+
+
+def _itk_affine(origin: Any, spacing: Any, direction: Any) -> npt.NDArray[np.float64]:
+    """RAS+ affine of ITK's LPS geometry; a 2D image lies in the plane z = 0."""
+    size = len(origin)
+    affine = np.eye(4)
+    affine[:size, :size] = np.reshape(direction, (size, size)) * np.asarray(spacing)
+    affine[:size, 3] = origin
+    return np.asarray(np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine)
+
+
+def _read_itk(path: Path) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64]]:
+    itk = _simpleitk(path)
+    try:
+        image = itk.ReadImage(str(path))
+    except RuntimeError as error:
+        raise _unreadable(path, error) from error
+    components, dimension = image.GetNumberOfComponentsPerPixel(), image.GetDimension()
+    if components != 1 or dimension not in (2, 3):
+        raise InputError(
+            f"{path}: expected a scalar 2D or 3D image, found {dimension}D with {components} values a voxel"
+        )
+    values = itk.GetArrayFromImage(image)
+    if values.dtype.kind not in "iuf":
+        raise InputError(f"{path}: expected one number a voxel, found data of type {values.dtype}")
+    return values.T, _itk_affine(image.GetOrigin(), image.GetSpacing(), image.GetDirection())
+
+
+def _three_axis_shape(path: Path, shape: tuple[int, ...]) -> tuple[int, int, int]:
+    if len(shape) < 2 or any(n != 1 for n in shape[3:]):
+        raise InputError(
+            f"{path}: expected one 2D or 3D volume, found {len(shape)}D data of shape {tuple(shape)}"
+        )
+    first, second, third = (*shape[:3], 1)[:3]
+    return int(first), int(second), int(third)
+
+
+def _three_axes(path: Path, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return values.reshape(_three_axis_shape(path, values.shape), order="F")
+
+
+def _grid(path: Path, shape: tuple[int, ...], affine: npt.NDArray[np.float64]) -> Grid:
+    try:
+        return Grid((shape[0], shape[1], shape[2]), affine)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def _whole_numbers(path: Path, data: npt.NDArray[Any], wanted: np.dtype[Any]) -> npt.NDArray[Any]:
+    """Check that a cast to an integer type changes no value."""
+    if np.issubdtype(data.dtype, np.floating):
+        rounded = np.rint(data)
+        # a slope in the file leaves rounding errors of its own
+        worst = float(np.abs(data - rounded).max())
+        if worst > 1e-3:
+            raise InputError(f"{path}: expected whole-number labels, found values {worst:g} away from one")
+        data = rounded
+    limits = np.iinfo(wanted)
+    lowest, highest = data.min(), data.max()
+    if lowest < limits.min or highest > limits.max:
+        raise InputError(f"{path}: expected values within {wanted}, found {lowest} to {highest}")
+    return data
+
+
+def _stored(
+    path: Path, data: npt.NDArray[Any], decimals: int | None, dtype: npt.DTypeLike | None
+) -> npt.NDArray[Any]:
+    """Values in the type they are written in, little-endian."""
+    wanted = np.dtype(dtype) if dtype is not None else data.dtype
+    if wanted == np.bool_:
+        wanted = np.dtype(np.uint8)
+    elif dtype is None and wanted.kind in "iu" and wanted.itemsize == 8:
+        wanted = np.dtype(np.int32)
+    elif dtype is None and wanted == np.float16:
+        wanted = np.dtype(np.float32)
+    if wanted.kind not in "iuf":
+        raise InputError(f"{path}: expected a number type to store, found {wanted}")
+    if decimals is not None and data.dtype.kind == "f":
+        data = np.round(data, decimals) + 0.0  # no negative zeros
+    if wanted.kind in "iu" and data.dtype != np.bool_:
+        if data.dtype.kind == "f":
+            if not np.isfinite(data).all():
+                raise InputError(
+                    f"{path}: expected finite values to store as {wanted}, found NaN or infinity"
+                )
+            data = np.rint(data)
+        limits = np.iinfo(wanted)
+        if data.min() < limits.min or data.max() > limits.max:
+            raise InputError(f"{path}: expected values within {wanted}, found {data.min()} to {data.max()}")
+    return data.astype(wanted.newbyteorder("<"), copy=False)

@@ -1,0 +1,179 @@
+"""Tables, JSON and text on disk, written whole or not at all, the same values giving the same bytes."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from regcore.errors import InputError
+from regcore.io.atomic import atomic_path
+
+if TYPE_CHECKING:
+    import pandas
+
+MISSING = "n/a"
+FLOAT_FORMAT = "%.6g"
+UNDESCRIBED = {"Description": "Carried over from the table of the cohort."}
+
+
+def separator(path: str | os.PathLike[str]) -> str:
+    """Column separator that the extension of a table promises: tab, or a comma for ``.csv``."""
+    return "," if Path(path).suffix.lower() == ".csv" else "\t"
+
+
+def read_text(path: str | os.PathLike[str]) -> str:
+    """Read a UTF-8 text file, with or without a byte order mark.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or not UTF-8.
+    """
+    path = Path(path)
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: expected UTF-8 text, found byte {error.start} that is not") from error
+    except OSError as error:
+        raise InputError(f"{path}: expected a readable file, found none ({error.strerror})") from error
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write a UTF-8 text file, whole or not at all, lines ending as given."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(text.encode("utf-8"))
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """Read a JSON file.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or not JSON.
+    """
+    try:
+        return json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}: expected JSON, found {error.msg} in line {error.lineno}") from error
+
+
+def write_json(path: str | os.PathLike[str], content: Any) -> None:
+    """Write a JSON file; NumPy numbers, arrays and paths are converted, NaN and infinity become null.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_json(Path(folder) / "a.json", {"mean": np.float32(0.5), "worst": float("nan")})
+    ...     read_json(Path(folder) / "a.json")
+    {'mean': 0.5, 'worst': None}
+    """
+    write_text(path, json.dumps(_plain(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_table(path: str | os.PathLike[str]) -> pandas.DataFrame:
+    """Read a TSV or CSV file with a header row.
+
+    Columns whose name ends in ``_id`` stay text, so that ``007`` keeps its zeros; ``n/a`` and empty cells are
+    missing values.
+
+    Parameters
+    ----------
+    path : path
+        ``.csv`` is split at commas, everything else at tabs.
+
+    Returns
+    -------
+    DataFrame
+
+    Raises
+    ------
+    InputError
+        If the file is missing, not a table, or has a column twice.
+    """
+    import io
+
+    import pandas
+
+    text = read_text(path)
+    header = text.splitlines()[0].split(separator(path)) if text.strip() else []
+    columns = [name.strip().strip('"') for name in header]
+    if not columns:
+        raise InputError(f"{path}: expected a table with a header row, found an empty file")
+    twice = sorted({name for name in columns if columns.count(name) > 1})
+    if twice:
+        raise InputError(f"{path}: expected each column once, found {', '.join(twice)} more than once")
+    try:
+        return pandas.read_csv(
+            io.StringIO(text),
+            sep=separator(path),
+            names=columns,
+            header=0,
+            index_col=False,
+            dtype={name: "str" for name in columns if name.endswith("_id")},
+            # the name of a structure or a site may be "NA" or "None"
+            keep_default_na=False,
+            na_values=["", MISSING, "NaN", "nan"],
+        )
+    except (ValueError, pandas.errors.ParserError) as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise InputError(f"{path}: expected a table of {len(columns)} columns, found {reason}") from error
+
+
+def write_table(
+    path: str | os.PathLike[str],
+    frame: pandas.DataFrame,
+    dictionary: Mapping[str, Mapping[str, Any]] | None = None,
+) -> None:
+    """Write a table as TSV (or CSV), and a JSON data dictionary of its columns beside it.
+
+    Parameters
+    ----------
+    path : path
+        ``.tsv`` or ``.csv``; the dictionary has the same name ending in ``.json``.
+    frame : DataFrame
+        Its index is not written. Floats get six significant digits, missing values ``n/a``.
+    dictionary : mapping of column to mapping, optional
+        BIDS data dictionary: ``{"volume_mm3": {"Description": ..., "Units": "mm^3"}}``. A column without an
+        entry is described as carried over from the cohort's table. None writes no dictionary.
+
+    Examples
+    --------
+    >>> import pandas, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "ages.tsv"
+    ...     write_table(path, pandas.DataFrame({"participant_id": ["sub-01"], "age": [38.78]}),
+    ...                 {"age": {"Description": "Age at the scan", "Units": "year"}})
+    ...     path.read_text()
+    'participant_id\\tage\\nsub-01\\t38.78\\n'
+    """
+    text = frame.to_csv(
+        sep=separator(path), index=False, na_rep=MISSING, float_format=FLOAT_FORMAT, lineterminator="\n"
+    )
+    if dictionary is not None:
+        described = {str(name): dict(dictionary.get(str(name), UNDESCRIBED)) for name in frame.columns}
+        # dictionary first: whoever finds the table finds its dictionary too
+        write_json(Path(path).with_suffix(".json"), described)
+    write_text(path, text)
+
+
+def _plain(content: Any) -> Any:
+    """The same content in the types that JSON knows."""
+    if isinstance(content, Mapping):
+        return {str(key): _plain(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_plain(value) for value in content]
+    if isinstance(content, np.ndarray | np.generic):
+        return _plain(content.tolist())
+    if isinstance(content, float) and not math.isfinite(content):
+        return None
+    if isinstance(content, os.PathLike):
+        return os.fspath(content)
+    return content

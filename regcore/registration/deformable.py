@@ -1,0 +1,169 @@
+"""Diffeomorphic registration by greedy composition of smoothed, bounded gradient steps.
+
+Every step composes a displacement shorter than half a voxel, smooth enough to be a diffeomorphism, into the map:
+``phi <- phi o (id + step)``. The scheme is that of Christensen's fluid model in the discrete form of Vercauteren
+et al. (doi:10.1016/j.neuroimage.2008.10.040) and of greedy diffeomorphic registration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+
+from regcore.image import Image
+from regcore.kernels.compose import compose
+from regcore.kernels.fields import displacement_gradient, longest_vector, resize_field
+from regcore.kernels.sample import sample_linear, sample_linear_gradient, sample_nearest
+from regcore.kernels.smooth import gaussian_smooth
+from regcore.metrics import lncc, ssd
+from regcore.registration.linear import IterationRow
+from regcore.registration.pyramid import level, level_factors
+from regcore.registration.settings import DeformableSettings
+from regcore.space import Array, Grid
+from regcore.transforms import Affine
+
+Float32 = npt.NDArray[np.float32]
+
+
+def onto_grid(field: Float32, old: Grid, new: Grid) -> Float32:
+    """A displacement field in voxels of `old`, on `new`, whose axes are parallel to those of `old`."""
+    matrix = old.inverse_affine @ new.affine
+    return resize_field(field, np.diag(matrix)[:3], matrix[:3, 3], new.shape)
+
+
+def register_deformable(
+    fixed: Image,
+    moving: Image,
+    settings: DeformableSettings,
+    affine: Affine,
+    initial: Float32 | None = None,
+    fixed_mask: Image | None = None,
+    moving_mask: Image | None = None,
+    progress: Callable[[IterationRow], None] | None = None,
+) -> tuple[Float32, list[IterationRow]]:
+    """Displacement u on the grid of `fixed` such that ``moving(affine((id + u)(x)))`` matches ``fixed(x)``.
+
+    Parameters
+    ----------
+    fixed, moving : Image
+        Intensities in about [0, 1], background zero.
+    settings : DeformableSettings
+    affine : Affine
+        Fixed to moving world points; stays as it is.
+    initial : float32 array, shape (X, Y, Z, 3), optional
+        Displacement to start from, voxels of `fixed`.
+    fixed_mask, moving_mask : Image, optional
+        Only voxels inside both count.
+
+    Returns
+    -------
+    displacement : float32 array, shape (X, Y, Z, 3)
+        Voxels of `fixed`.
+    rows : list of IterationRow
+    """
+    rows: list[IterationRow] = []
+    field, field_grid = initial, fixed.grid
+    if field is None:
+        field = np.zeros((*fixed.grid.shape, 3), np.float32)
+    for number, (shrink, iterations) in enumerate(zip(settings.shrink, settings.iterations, strict=True)):
+        if iterations == 0:
+            continue
+        target = level_factors(fixed.grid, shrink) * fixed.grid.spacing
+        coarse = level(fixed, target)
+        # the moving image has axes of its own: smooth it for the finest target along all of them
+        source = level(moving, float(target[np.array(fixed.grid.shape) > 1].min()))
+        field = onto_grid(field, field_grid, coarse.grid)
+        field_grid = coarse.grid
+        field = _run_level(
+            coarse, source, settings, affine, field, fixed_mask, moving_mask, number, iterations, rows, progress
+        )
+    return onto_grid(field, field_grid, fixed.grid), rows
+
+
+def _run_level(
+    fixed: Image,
+    moving: Image,
+    settings: DeformableSettings,
+    affine: Affine,
+    field: Float32,
+    fixed_mask: Image | None,
+    moving_mask: Image | None,
+    number: int,
+    iterations: int,
+    rows: list[IterationRow],
+    progress: Callable[[IterationRow], None] | None,
+) -> Float32:
+    matrix = moving.grid.inverse_affine @ affine.matrix @ fixed.grid.affine
+    weights = level_weights(fixed, fixed_mask)
+    shape = fixed.grid.shape
+    warped, image_gradient = np.empty(shape, np.float32), np.empty((*shape, 3), np.float32)
+    slope, update, other = np.empty(shape, np.float32), np.empty_like(image_gradient), np.empty_like(field)
+    if settings.metric == "lncc":
+        scratch = np.empty((3, *shape), np.float32)
+        metric = partial(lncc.value_and_gradient, radius=settings.radius, out=slope, scratch=scratch)
+    else:
+        metric = ssd.value_and_gradient
+    flat = [axis for axis, n in enumerate(shape) if n == 1]
+    energies: list[float] = []
+    for iteration in range(1, iterations + 1):
+        sample_linear_gradient(moving.data, matrix, field, out=(warped, image_gradient))
+        counted = _with_moving_mask(weights, moving_mask, affine, fixed.grid, field)
+        energy, slope = metric(fixed.data, warped, counted)
+        energies.append(energy)
+        row = IterationRow("deformable", number, iteration, energy)
+        rows.append(row)
+        if progress is not None:
+            progress(row)
+        if converged(energies, settings.tolerance):
+            break
+        displacement_gradient(slope, image_gradient, matrix, out=update)
+        for axis in flat:
+            update[..., axis] = 0
+        gaussian_smooth(update, settings.update_sigma_vox, scratch=other, out=update)
+        longest = longest_vector(update)
+        if longest == 0:
+            break
+        compose(field, update, -settings.step_vox / longest, out=other)
+        field, other = other, field
+        if settings.field_sigma_vox > 0:
+            gaussian_smooth(field, settings.field_sigma_vox, scratch=other, out=field)
+    return field
+
+
+def converged(energies: list[float], tolerance: float, window: int = 10) -> bool:
+    """Whether the energy fell by less than `tolerance` (relative) over the last `window` iterations.
+
+    Examples
+    --------
+    >>> converged([1.0] * 11, 1e-3)
+    True
+    >>> converged([1.0 - 0.05 * k for k in range(11)], 1e-3)
+    False
+    """
+    if tolerance == 0 or len(energies) <= window:
+        return False
+    before, now = energies[-window - 1], min(energies[-window:])
+    return before - now < tolerance * abs(before)
+
+
+def level_weights(fixed: Image, fixed_mask: Image | None) -> Float32:
+    """Weight of every voxel of a level: inside the mask, or everywhere."""
+    if fixed_mask is None:
+        return np.ones(fixed.grid.shape, np.float32)
+    onto = fixed_mask.grid.inverse_affine @ fixed.grid.affine
+    return sample_linear(fixed_mask.data.astype(np.float32), onto, shape=fixed.grid.shape)
+
+
+def _with_moving_mask(
+    weights: Float32, moving_mask: Image | None, affine: Affine, grid: Grid, field: Float32
+) -> Float32:
+    if moving_mask is None:
+        return weights
+    onto = moving_mask.grid.inverse_affine @ affine.matrix @ grid.affine
+    return weights * sample_nearest(moving_mask.data.astype(np.float32), onto, field)
+
+
+__all__ = ["Array", "onto_grid", "register_deformable"]

@@ -1,0 +1,280 @@
+"""Linear registration: a similarity measure minimised over rigid, similarity or affine parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy import linalg, optimize
+from scipy.spatial.transform import Rotation
+
+from regcore.image import Image
+from regcore.kernels.fields import matrix_gradient
+from regcore.kernels.sample import sample_linear, sample_linear_gradient
+from regcore.metrics import mi, ncc, ssd
+from regcore.registration.pyramid import level
+from regcore.registration.settings import LinearSettings
+from regcore.space import Array
+from regcore.transforms import Affine
+
+PARAMETERS = {"translation": 3, "rigid": 6, "similarity": 7, "affine": 12}
+
+
+class IterationRow(NamedTuple):
+    """One iteration of a registration."""
+
+    stage: str
+    level: int
+    iteration: int
+    energy: float
+
+
+@dataclass(frozen=True)
+class LinearModel:
+    """Affine maps ``x -> linear (x - centre) + centre + translation + start``, by parameters in millimetres.
+
+    Parameters 0-2 translate, 3-5 rotate (rotation vector times `radius_mm`), 6 scales (or 6-11 strain: the logarithm
+    of a symmetric stretch) times `radius_mm`: one unit of any of them moves a point at the radius by about a
+    millimetre, which is what makes one optimiser step suit all of them.
+    """
+
+    model: str
+    start: Array
+    centre: Array
+    radius_mm: float
+
+    @property
+    def size(self) -> int:
+        """Number of parameters."""
+        return PARAMETERS[self.model]
+
+    def matrix(self, parameters: Array) -> Array:
+        """World-to-world matrix, shape (4, 4), mm."""
+        scaled = np.zeros(12)
+        scaled[: self.size] = parameters
+        strain = np.zeros((3, 3))
+        if self.model == "similarity":
+            strain = np.eye(3) * scaled[6] / self.radius_mm
+        elif self.model == "affine":
+            a, b, c, d, e, f = scaled[6:] / self.radius_mm
+            strain = np.array([[a, d, e], [d, b, f], [e, f, c]])
+        change = np.eye(4)
+        rotation = Rotation.from_rotvec(scaled[3:6] / self.radius_mm).as_matrix()
+        change[:3, :3] = rotation @ linalg.expm(strain)
+        change[:3, 3] = self.centre - change[:3, :3] @ self.centre + scaled[:3]
+        return self.start @ change
+
+    def jacobian(self, parameters: Array) -> Array:
+        """Derivative of the top three rows of `matrix` by each parameter, shape (n, 3, 4)."""
+        step = 1e-4
+        steps = np.eye(self.size) * step
+        return np.array(
+            [(self.matrix(parameters + s) - self.matrix(parameters - s))[:3] / (2 * step) for s in steps]
+        )
+
+
+Metric = Callable[..., tuple[float, npt.NDArray[np.float32]]]
+
+
+def _metric(settings: LinearSettings) -> Metric:
+    return {
+        "ncc": ncc.value_and_gradient,
+        "mi": partial(mi.value_and_gradient, bins=settings.bins),
+        "ssd": ssd.value_and_gradient,
+    }[settings.metric]
+
+
+def _weights(
+    fixed: Image, moving: Image, matrix: Array, fixed_mask: Image | None, moving_mask: Image | None
+) -> npt.NDArray[np.float32] | None:
+    """Weight of every voxel of `fixed`: product of the masks, the moving one carried by `matrix` (world)."""
+    weights = None
+    if fixed_mask is not None:
+        onto = fixed_mask.grid.inverse_affine @ fixed.grid.affine
+        weights = sample_linear(fixed_mask.data.astype(np.float32), onto, shape=fixed.grid.shape)
+    if moving_mask is not None:
+        onto = moving_mask.grid.inverse_affine @ matrix @ fixed.grid.affine
+        carried = sample_linear(moving_mask.data.astype(np.float32), onto, shape=fixed.grid.shape)
+        weights = carried if weights is None else weights * carried
+    return weights
+
+
+def intensity_moments(image: Image) -> tuple[Array, Array]:
+    """Centre of mass (mm) and covariance (mm2) of an image whose background is zero."""
+    data = np.maximum(image.data.astype(np.float64), 0)
+    total = max(float(data.sum()), 1e-12)
+    axes = [np.arange(n, dtype=np.float64) for n in image.grid.shape]
+    marginals = [data.sum(axis=tuple(j for j in range(3) if j != i)) for i in range(3)]
+    centre = np.array([float((m * a).sum()) / total for m, a in zip(marginals, axes, strict=True)])
+    covariance = np.empty((3, 3))
+    for i in range(3):
+        for j in range(i, 3):
+            if i == j:
+                value = float((marginals[i] * (axes[i] - centre[i]) ** 2).sum()) / total
+            else:
+                plane = data.sum(axis=3 - i - j)
+                value = float((axes[i] - centre[i]) @ plane @ (axes[j] - centre[j])) / total
+            covariance[i, j] = covariance[j, i] = value
+    turn = image.grid.affine[:3, :3]
+    return image.grid.to_world(centre), turn @ covariance @ turn.T
+
+
+def _principal_axes(covariance: Array) -> Array:
+    values, axes = np.linalg.eigh(covariance)
+    axes = axes[:, np.argsort(values)[::-1]]
+    # of the two directions of every axis take the one nearest the world axis it mostly lies along
+    for i in range(3):
+        axes[:, i] *= np.sign(axes[np.argmax(np.abs(axes[:, i])), i])
+    if np.linalg.det(axes) < 0:
+        axes[:, 2] *= -1
+    return np.asarray(axes)
+
+
+def initial_affine(fixed: Image, moving: Image, how: str) -> Affine:
+    """Affine that brings centres of mass (and principal axes, for ``"moments"``) onto each other.
+
+    Parameters
+    ----------
+    fixed, moving : Image
+        Background zero.
+    how : {"center_of_mass", "moments", "identity"}
+    """
+    matrix = np.eye(4)
+    if how != "identity":
+        fixed_centre, fixed_covariance = intensity_moments(fixed)
+        moving_centre, moving_covariance = intensity_moments(moving)
+        if how == "moments":
+            matrix[:3, :3] = _principal_axes(moving_covariance) @ _principal_axes(fixed_covariance).T
+        matrix[:3, 3] = moving_centre - matrix[:3, :3] @ fixed_centre
+    return Affine(matrix)
+
+
+def _starting_rotations(degrees: float, is_2d: bool, grid_axes: Array) -> list[Array]:
+    """The identity and a turn either way about every axis (about the normal of a 2D image)."""
+    turns = [np.eye(4)]
+    if degrees > 0:
+        for axis in [grid_axes] if is_2d else np.eye(3):
+            for sign in (1.0, -1.0):
+                turn = np.eye(4)
+                turn[:3, :3] = Rotation.from_rotvec(np.deg2rad(sign * degrees) * axis).as_matrix()
+                turns.append(turn)
+    return turns
+
+
+def register_linear(
+    fixed: Image,
+    moving: Image,
+    settings: LinearSettings,
+    initial: Affine,
+    fixed_mask: Image | None = None,
+    moving_mask: Image | None = None,
+    progress: Callable[[IterationRow], None] | None = None,
+) -> tuple[Affine, list[IterationRow]]:
+    """Best linear map from `fixed` to `moving` world points, starting at `initial`.
+
+    Parameters
+    ----------
+    fixed, moving : Image
+        Intensities in about [0, 1], background zero; what lies outside `moving` counts as background.
+    settings : LinearSettings
+    initial : Affine
+    fixed_mask, moving_mask : Image, optional
+        Only voxels inside both count.
+
+    Returns
+    -------
+    affine : Affine
+    rows : list of IterationRow
+    """
+    metric = _metric(settings)
+    finest = min(s for s, n in zip(fixed.grid.spacing, fixed.grid.shape, strict=True) if n > 1)
+    centre, covariance = intensity_moments(fixed)
+    radius = max(2.0 * float(np.sqrt(np.trace(covariance) / 3)), finest)
+    rows: list[IterationRow] = []
+    current = np.array(initial.matrix)
+    flat = int(np.argmin(fixed.grid.shape)) if fixed.grid.is_2d else None
+
+    for number, (shrink, iterations) in enumerate(zip(settings.shrink, settings.iterations, strict=True)):
+        coarse_fixed, coarse_moving = level(fixed, shrink * finest), level(moving, shrink * finest)
+        to_voxel, from_voxel = coarse_moving.grid.inverse_affine, coarse_fixed.grid.affine
+        data, shape = coarse_moving.data, coarse_fixed.grid.shape
+
+        def minimise(
+            start: Array,
+            most: int,
+            coarse: Image = coarse_fixed,
+            data: npt.NDArray[np.float32] = data,
+            shape: tuple[int, int, int] = shape,
+            to_voxel: Array = to_voxel,
+            from_voxel: Array = from_voxel,
+            number: int = number,
+        ) -> tuple[float, Array]:
+            model = LinearModel(settings.model, start, centre, radius)
+            weights = _weights(coarse, moving, start, fixed_mask, moving_mask)
+            energies: list[float] = []
+
+            def energy(parameters: Array) -> tuple[float, Array]:
+                matrix = to_voxel @ model.matrix(parameters) @ from_voxel
+                warped, gradient = sample_linear_gradient(data, matrix, shape=shape)
+                value, slope = metric(coarse.data, warped, weights)
+                by_matrix = to_voxel[:3, :3].T @ matrix_gradient(slope, gradient) @ from_voxel.T
+                change = np.tensordot(model.jacobian(parameters), by_matrix, axes=((1, 2), (0, 1)))
+                if flat is not None:
+                    change = _in_plane(change, from_voxel, flat, model.size)
+                return value, change
+
+            def note(result: optimize.OptimizeResult) -> None:
+                energies.append(float(result.fun))
+                if most == iterations:
+                    row = IterationRow(settings.model, number, len(energies), float(result.fun))
+                    rows.append(row)
+                    if progress is not None:
+                        progress(row)
+
+            def step(intermediate_result: optimize.OptimizeResult) -> None:
+                note(intermediate_result)
+
+            best = optimize.minimize(
+                energy,
+                np.zeros(model.size),
+                jac=True,
+                method="L-BFGS-B",
+                callback=step,
+                options={"maxiter": most, "ftol": 1e-7, "gtol": 1e-7},
+            )
+            return float(best.fun), model.matrix(best.x)
+
+        if number == 0 and settings.rotations_deg > 0 and settings.model != "translation":
+            normal = np.zeros(3) if flat is None else fixed.grid.affine[:3, flat] / fixed.grid.spacing[flat]
+            around = np.eye(4)
+            around[:3, 3] = centre
+            back = np.eye(4)
+            back[:3, 3] = -centre
+            starts = [
+                current @ around @ turn @ back
+                for turn in _starting_rotations(settings.rotations_deg, flat is not None, normal)
+            ]
+            tried = [minimise(start, 8) for start in starts]
+            current = min(tried, key=lambda pair: pair[0])[1]
+        current = minimise(current, iterations)[1]
+    return Affine(current), rows
+
+
+def _in_plane(change: Array, affine: Array, flat: int, size: int) -> Array:
+    """Drop the parts of a gradient that would move a 2D image out of its plane."""
+    normal = affine[:3, flat] / np.linalg.norm(affine[:3, flat])
+    kept = change.copy()
+    kept[:3] -= normal * (normal @ kept[:3])
+    if size >= 6:
+        kept[3:6] = normal * (normal @ kept[3:6])
+    if size == 12:
+        a, b, c, d, e, f = kept[6:]
+        strain = np.array([[a, d / 2, e / 2], [d / 2, b, f / 2], [e / 2, f / 2, c]])
+        plane = np.eye(3) - np.outer(normal, normal)
+        strain = plane @ strain @ plane
+        kept[6:] = [strain[0, 0], strain[1, 1], strain[2, 2], *(2 * strain[[0, 0, 1], [1, 2, 2]])]
+    return kept

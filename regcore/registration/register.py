@@ -1,0 +1,273 @@
+"""Register one image to another: linear stages, then the diffeomorphic one, then the checks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from regcore.errors import InputError
+from regcore.image import Image
+from regcore.kernels.compose import compose
+from regcore.kernels.invert import invert
+from regcore.kernels.jacobian import jacobian_determinant
+from regcore.kernels.sample import sample_linear
+from regcore.kernels.smooth import gaussian_smooth
+from regcore.metrics import ncc
+from regcore.registration.deformable import onto_grid, register_deformable
+from regcore.registration.linear import IterationRow, initial_affine, register_linear
+from regcore.registration.settings import RegistrationSettings
+from regcore.space import Grid
+from regcore.transforms import Affine, Chain, Displacement, Transform, split
+
+Float32 = npt.NDArray[np.float32]
+LEAST_JACOBIAN = 0.01
+MARGIN_VOX = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Registration:
+    """Result of a registration: ``T = affine o (id + displacement)`` and its inverse.
+
+    Parameters
+    ----------
+    affine : Affine
+        Fixed to moving world points.
+    displacement, inverse : Displacement or None
+        The deformable part and its inverse, both on the grid of the fixed image.
+    iterations : list of IterationRow
+    seconds : float
+        Wall time.
+    quality : dict
+        similarity_before, similarity_after (correlation inside the fixed mask or image), folded_voxels,
+        minimum_jacobian, inverse_consistency_mean_vox, inverse_consistency_max_vox.
+    """
+
+    affine: Affine
+    displacement: Displacement | None
+    inverse: Displacement | None
+    iterations: list[IterationRow]
+    seconds: float
+    quality: dict[str, Any]
+
+    @property
+    def forward(self) -> Chain:
+        """Fixed to moving world points: what warps the moving image onto the fixed one."""
+        return Chain((self.affine,) if self.displacement is None else (self.affine, self.displacement))
+
+    @property
+    def backward(self) -> Chain:
+        """Moving to fixed world points: what warps the fixed image onto the moving one."""
+        back = self.affine.inverse()
+        return Chain((back,) if self.inverse is None else (self.inverse, back))
+
+
+def unit_range(image: Image, mask: Image | None = None) -> Image:
+    """Intensities brought to [0, 1] between the lowest value and a high percentile, for the metrics.
+
+    Raises
+    ------
+    InputError
+        If the image is constant or holds values that are not finite.
+    """
+    data = image.data.astype(np.float32)
+    if not np.isfinite(data).all():
+        raise InputError("image: expected finite intensities, found NaN or infinity")
+    if mask is None or mask.data.shape != data.shape:
+        inside = data
+    else:
+        inside = data[mask.data > 0]
+        if inside.size == 0:
+            raise InputError("mask: expected at least one voxel, found an empty mask")
+    low = float(np.percentile(inside, 0.1))
+    positive = inside[inside > low]
+    high = float(np.percentile(positive, 99.5)) if positive.size else low
+    if high <= low:
+        raise InputError("image: expected at least two intensities, found a constant image")
+    return Image(np.clip((data - np.float32(low)) / np.float32(high - low), 0, 1.2), image.grid)
+
+
+def working_crop(fixed: Image, initial: Image | None) -> Grid:
+    """Part of a grid that holds the foreground of an image (and a mask) with a margin."""
+    foreground = fixed.data > 0.05
+    if initial is not None:
+        foreground = initial.data > 0
+    lower, upper = [], []
+    for axis in range(3):
+        used = np.flatnonzero(foreground.any(axis=tuple(i for i in range(3) if i != axis)))
+        if used.size == 0 or fixed.grid.shape[axis] == 1:
+            lower.append(0)
+            upper.append(fixed.grid.shape[axis])
+        else:
+            lower.append(max(int(used[0]) - MARGIN_VOX, 0))
+            upper.append(min(int(used[-1]) + 1 + MARGIN_VOX, fixed.grid.shape[axis]))
+    return fixed.grid.crop(lower, upper)
+
+
+def make_diffeomorphic(field: Float32, least: float = LEAST_JACOBIAN, most_rounds: int = 50) -> Float32:
+    """Smooth a displacement where, and only where, its Jacobian determinant is too small, until it is nowhere.
+
+    Parameters
+    ----------
+    field : float32 array, shape (X, Y, Z, 3)
+        Voxels.
+    least : float
+        Smallest determinant accepted.
+
+    Raises
+    ------
+    InputError
+        If folds remain after `most_rounds`.
+    """
+    for _ in range(most_rounds):
+        bad = jacobian_determinant(field) < least
+        if not bad.any():
+            return field
+        smooth = gaussian_smooth(field, 1.0)
+        share = np.minimum(gaussian_smooth(bad.astype(np.float32), 1.5) * 8, 1)[..., None]
+        field = field + share * (smooth - field)
+    raise InputError("registration: expected a map without folds, found folds that smoothing does not remove")
+
+
+def _quality(field: Float32, inverse: Float32) -> dict[str, Any]:
+    determinant = jacobian_determinant(field)
+    back = jacobian_determinant(inverse)
+    inner = tuple(slice(n // 10, n - n // 10) for n in field.shape[:3])
+    error = np.sqrt((compose(field, inverse)[inner] ** 2).sum(axis=-1))
+    return {
+        "folded_voxels": int((determinant <= 0).sum()) + int((back <= 0).sum()),
+        "minimum_jacobian": float(min(determinant.min(), back.min())),
+        "inverse_consistency_mean_vox": float(error.mean(dtype=np.float64)),
+        "inverse_consistency_max_vox": float(error.max()),
+    }
+
+
+def _similarity(
+    fixed: Image, moving: Image, affine: Affine, field: Float32 | None, mask: Image | None
+) -> float:
+    matrix = moving.grid.inverse_affine @ affine.matrix @ fixed.grid.affine
+    warped = sample_linear(moving.data, matrix, field, shape=fixed.grid.shape)
+    weights = None if mask is None else mask.data.astype(np.float32)
+    return 1.0 - ncc.value_and_gradient(fixed.data, warped, weights)[0]
+
+
+def _check(fixed: Image, moving: Image, fixed_mask: Image | None, moving_mask: Image | None) -> None:
+    if fixed.grid.is_2d != moving.grid.is_2d:
+        raise InputError("images: expected both 2D or both 3D, found one of each")
+    for name, image, mask in (("fixed_mask", fixed, fixed_mask), ("moving_mask", moving, moving_mask)):
+        if mask is not None and not mask.grid.matches(image.grid):
+            raise InputError(f"{name}: expected the grid of its image, found another grid")
+        if mask is not None and not mask.data.any():
+            raise InputError(f"{name}: expected at least one voxel, found an empty mask")
+
+
+def register(
+    fixed: Image,
+    moving: Image,
+    settings: RegistrationSettings,
+    *,
+    initial: Transform | None = None,
+    fixed_mask: Image | None = None,
+    moving_mask: Image | None = None,
+    progress: Callable[[IterationRow], None] | None = None,
+) -> Registration:
+    """Register `moving` to `fixed`.
+
+    Parameters
+    ----------
+    fixed, moving : Image
+        Any intensity scale; the background is the darkest.
+    settings : RegistrationSettings
+    initial : Transform, optional
+        Fixed to moving world points to start from; split into an affine and a displacement.
+    fixed_mask, moving_mask : Image, optional
+        On the grid of their image; only voxels inside both count.
+    progress : callable, optional
+        Called with every `IterationRow`.
+
+    Returns
+    -------
+    Registration
+
+    Raises
+    ------
+    InputError
+        If the images cannot be registered: other dimensions, constant, not finite, an empty mask.
+
+    Examples
+    --------
+    >>> x = np.mgrid[:24, :24, :24].astype(np.float32)
+    >>> def blob(centre):
+    ...     return Image(np.exp(-((x - centre) ** 2).sum(axis=0) / 40), Grid((24, 24, 24), np.eye(4)))
+    >>> settings = RegistrationSettings.from_dict({"linear": [{"model": "translation"}], "deformable": None})
+    >>> result = register(blob(11), blob(13), settings)
+    >>> result.forward([11.0, 11.0, 11.0]).round(1)
+    array([13., 13., 13.])
+    """
+    started = time.perf_counter()
+    _check(fixed, moving, fixed_mask, moving_mask)
+    fixed_full = unit_range(fixed, fixed_mask)
+    moving_unit = unit_range(moving, moving_mask)
+    rows: list[IterationRow] = []
+    start_field: Float32 | None = None
+    if initial is None:
+        how = settings.linear[0].initialisation if settings.linear else "identity"
+        affine = initial_affine(fixed_full, moving_unit, how)
+    else:
+        affine, part = split(initial, fixed.grid)
+        start_field = part.field if part.field.any() else None
+    before = _similarity(fixed_full, moving_unit, affine, start_field, fixed_mask)
+    for stage_number, stage in enumerate(settings.linear):
+        # only the first stage searches; the following ones start from its answer
+        used = stage if stage_number == 0 and initial is None else replace(stage, rotations_deg=0.0)
+        affine, more = register_linear(
+            fixed_full, moving_unit, used, affine, fixed_mask, moving_mask, progress
+        )
+        rows += more
+    displacement = inverse = None
+    quality: dict[str, Any] = {"similarity_before": before}
+    field = start_field
+    if settings.deformable is not None or start_field is not None:
+        field = start_field
+        if settings.deformable is not None:
+            crop = working_crop(fixed_full, fixed_mask)
+            fixed_part = _on_part(fixed_full, crop)
+            mask_part = None if fixed_mask is None else _on_part(fixed_mask, crop)
+            begin = None if start_field is None else onto_grid(start_field, fixed.grid, crop)
+            field, more = register_deformable(
+                fixed_part,
+                moving_unit,
+                settings.deformable,
+                affine,
+                begin,
+                mask_part,
+                moving_mask,
+                progress,
+            )
+            field = onto_grid(field, crop, fixed.grid)
+            rows += more
+        assert field is not None
+        field = make_diffeomorphic(field)
+        back = make_diffeomorphic(invert(field))
+        quality |= _quality(field, back)
+        displacement, inverse = Displacement(field, fixed.grid), Displacement(back, fixed.grid)
+    else:
+        quality |= {
+            "folded_voxels": 0,
+            "minimum_jacobian": 1.0,
+            "inverse_consistency_mean_vox": 0.0,
+            "inverse_consistency_max_vox": 0.0,
+        }
+    quality["similarity_after"] = _similarity(fixed_full, moving_unit, affine, field, fixed_mask)
+    return Registration(affine, displacement, inverse, rows, time.perf_counter() - started, quality)
+
+
+def _on_part(image: Image, part: Grid) -> Image:
+    """The voxels of an image that lie on `part`, a crop of its grid."""
+    lower = np.rint(image.grid.to_voxel(part.to_world([0, 0, 0]))).astype(int)
+    box = tuple(slice(int(a), int(a) + n) for a, n in zip(lower, part.shape, strict=True))
+    return Image(image.data[box], part)

@@ -1,0 +1,196 @@
+"""Settings of a registration: frozen values that refuse what cannot work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from regcore.errors import InputError
+
+LINEAR_MODELS = ("translation", "rigid", "similarity", "affine")
+LINEAR_METRICS = ("ncc", "mi", "ssd")
+DEFORMABLE_METRICS = ("lncc", "ssd")
+INITIALISATIONS = ("center_of_mass", "moments", "identity")
+
+
+def _one_of(key: str, value: object, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise InputError(f"{key}: expected one of {', '.join(allowed)}, found {value!r}")
+
+
+def _number(key: str, value: object, least: float, most: float, *, whole: bool = False) -> None:
+    wanted = f"{'a whole number' if whole else 'a number'} from {least:g} to {most:g}"
+    good = isinstance(value, int) if whole else isinstance(value, int | float)
+    if not good or isinstance(value, bool) or not least <= float(value) <= most:  # type: ignore[arg-type]
+        raise InputError(f"{key}: expected {wanted}, found {value!r}")
+
+
+def _levels(key: str, shrink: tuple[float, ...], iterations: tuple[int, ...]) -> None:
+    if not shrink or len(shrink) != len(iterations):
+        raise InputError(
+            f"{key}.iterations: expected as many levels as shrink ({len(shrink)}), found {len(iterations)}"
+        )
+    for factor in shrink:
+        _number(f"{key}.shrink", factor, 1, 64)
+    for count in iterations:
+        _number(f"{key}.iterations", count, 0, 10000, whole=True)
+
+
+@dataclass(frozen=True)
+class LinearSettings:
+    """One linear stage.
+
+    Parameters
+    ----------
+    model : {"translation", "rigid", "similarity", "affine"}
+    metric : {"ncc", "mi", "ssd"}
+    shrink : tuple of float
+        Voxel size of each level as a multiple of the finest voxel size of the fixed image.
+    iterations : tuple of int
+        Most iterations at each level.
+    initialisation : {"center_of_mass", "moments", "identity"}
+        Where to start; not used where the registration is given an initial transform.
+    rotations_deg : float
+        Starting rotations of this size about each axis are tried too at the coarsest level; 0 for none.
+    bins : int
+        Histogram bins of mutual information.
+    """
+
+    model: str = "affine"
+    metric: str = "ncc"
+    shrink: tuple[float, ...] = (4.0, 2.0)
+    iterations: tuple[int, ...] = (60, 30)
+    initialisation: str = "center_of_mass"
+    rotations_deg: float = 15.0
+    bins: int = 32
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot work."""
+        _one_of("linear.model", self.model, LINEAR_MODELS)
+        _one_of("linear.metric", self.metric, LINEAR_METRICS)
+        _one_of("linear.initialisation", self.initialisation, INITIALISATIONS)
+        _levels("linear", self.shrink, self.iterations)
+        _number("linear.rotations_deg", self.rotations_deg, 0, 180)
+        _number("linear.bins", self.bins, 8, 256, whole=True)
+
+
+@dataclass(frozen=True)
+class DeformableSettings:
+    """The diffeomorphic stage: greedy composition of smoothed gradient steps.
+
+    Parameters
+    ----------
+    metric : {"lncc", "ssd"}
+    radius : int
+        Half width of the window of local correlation, voxels.
+    shrink : tuple of float
+        Voxel size of each level as a multiple of the finest voxel size of the fixed image.
+    iterations : tuple of int
+        Most iterations at each level.
+    update_sigma_vox : float
+        Gaussian on every update (a fluid prior), voxels of the level.
+    field_sigma_vox : float
+        Gaussian on the displacement after every update (an elastic prior), voxels of the level.
+    step_vox : float
+        Longest displacement of an update, voxels of the level.
+    tolerance : float
+        A level ends when the energy falls by less than this share over ten iterations.
+    """
+
+    metric: str = "lncc"
+    radius: int = 2
+    shrink: tuple[float, ...] = (4.0, 2.0, 1.0)
+    iterations: tuple[int, ...] = (100, 50, 20)
+    update_sigma_vox: float = 1.4
+    field_sigma_vox: float = 0.5
+    step_vox: float = 0.5
+    tolerance: float = 1e-3
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot work."""
+        _one_of("deformable.metric", self.metric, DEFORMABLE_METRICS)
+        _levels("deformable", self.shrink, self.iterations)
+        _number("deformable.radius", self.radius, 1, 16, whole=True)
+        _number("deformable.update_sigma_vox", self.update_sigma_vox, 0, 32)
+        _number("deformable.field_sigma_vox", self.field_sigma_vox, 0, 32)
+        _number("deformable.step_vox", self.step_vox, 0.01, 1)
+        _number("deformable.tolerance", self.tolerance, 0, 1)
+
+
+def _from_dict(kind: type[Any], key: str, values: Mapping[str, Any]) -> Any:
+    if not isinstance(values, Mapping):
+        raise InputError(f"{key}: expected a mapping of settings, found {values!r}")
+    known = [field.name for field in fields(kind)]
+    for name in values:
+        if name not in known:
+            raise InputError(f"{key}.{name}: expected one of {', '.join(known)}, found an unknown key")
+    ready = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    return kind(**ready)
+
+
+@dataclass(frozen=True)
+class RegistrationSettings:
+    """Linear stages in order, then the deformable stage if there is one.
+
+    Examples
+    --------
+    >>> settings = RegistrationSettings.from_dict({"linear": [{"model": "rigid"}], "deformable": None})
+    >>> settings.linear[0].model
+    'rigid'
+    """
+
+    linear: tuple[LinearSettings, ...] = (LinearSettings(model="rigid"), LinearSettings(model="affine"))
+    deformable: DeformableSettings | None = DeformableSettings()
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> RegistrationSettings:
+        """Build from plain values, refusing unknown keys with an `InputError` that names the key."""
+        unknown = [name for name in values if name not in ("linear", "deformable")]
+        if unknown:
+            raise InputError(f"{unknown[0]}: expected linear or deformable, found an unknown key")
+        settings = cls()
+        if "linear" in values:
+            stages = values["linear"] or []
+            settings = replace(
+                settings, linear=tuple(_from_dict(LinearSettings, "linear", stage) for stage in stages)
+            )
+        if "deformable" in values:
+            stage = values["deformable"]
+            settings = replace(
+                settings,
+                deformable=None if stage is None else _from_dict(DeformableSettings, "deformable", stage),
+            )
+        return settings
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values that `from_dict` reads back."""
+        return {
+            "linear": [asdict(stage) for stage in self.linear],
+            "deformable": None if self.deformable is None else asdict(self.deformable),
+        }
+
+
+PRESETS: dict[str, RegistrationSettings] = {
+    "default": RegistrationSettings(),
+    "rigid": RegistrationSettings(linear=(LinearSettings(model="rigid"),), deformable=None),
+    "affine": RegistrationSettings(deformable=None),
+    "multimodal-rigid": RegistrationSettings(
+        linear=(LinearSettings(model="rigid", metric="mi"),), deformable=None
+    ),
+    "multimodal-affine": RegistrationSettings(
+        linear=(LinearSettings(model="rigid", metric="mi"), LinearSettings(metric="mi")), deformable=None
+    ),
+}
+
+
+def preset(name: str) -> RegistrationSettings:
+    """Named settings.
+
+    Raises
+    ------
+    InputError
+        If there is no preset of that name.
+    """
+    _one_of("preset", name, tuple(PRESETS))
+    return PRESETS[name]

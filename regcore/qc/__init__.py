@@ -1,0 +1,1 @@
+"""Quality control: outlier scores, checks with a verdict, figures, and the report."""

@@ -1,0 +1,171 @@
+"""Checks of a finished study: what was found, what was expected, and a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import pandas as pd
+
+Verdict = Literal["pass", "look", "fail", "none"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the summary.
+
+    Parameters
+    ----------
+    name : str
+        What was checked.
+    verdict : {"pass", "look", "fail", "none"}
+        ``look`` asks for a person's eye, ``none`` says that there was nothing to check.
+    found, expected : str
+        With units.
+    meaning : str
+        What the verdict means for the study, one sentence.
+    """
+
+    name: str
+    verdict: Verdict
+    found: str
+    expected: str
+    meaning: str
+
+
+def first_column(frame: pd.DataFrame | None, *names: str) -> str | None:
+    """First of `names` that is a column of `frame`.
+
+    Examples
+    --------
+    >>> first_column(pd.DataFrame({"b": [1]}), "a", "b")
+    'b'
+    """
+    return next((name for name in names if frame is not None and name in frame), None)
+
+
+def check_quarantine(quarantine: pd.DataFrame | None, members: int) -> Check:
+    """Whether every image could be used."""
+    count = 0 if quarantine is None else len(quarantine)
+    return Check(
+        "Images used",
+        "pass" if count == 0 else "look",
+        f"{count} set aside" if count else f"all {members} used" if members else "none set aside",
+        "none set aside",
+        "Every image of the cohort took part." if count == 0 else "Read the reasons under Quarantine: "
+        "the results leave these images out.",
+    )  # fmt: skip
+
+
+def check_convergence(convergence: pd.DataFrame | None, threshold_mm: float | None) -> Check:
+    """Whether the last shape update is below the stop threshold."""
+    name = "Template converged"
+    if convergence is None or convergence.empty or "rms_shape_update_mm" not in convergence:
+        return Check(name, "none", "no template built", "-", "Nothing to judge.")
+    found = float(convergence["rms_shape_update_mm"].iloc[-1])
+    text = f"last shape update {found:.3g} mm RMS"
+    if threshold_mm is None:
+        return Check(name, "look", text, "no threshold set", "Judge from the convergence plot.")
+    reached = found <= threshold_mm
+    return Check(
+        name,
+        "pass" if reached else "look",
+        text,
+        f"at most {threshold_mm:g} mm",
+        "More iterations would hardly move the template." if reached else
+        "The template still moved in its last iteration: allow more iterations.",
+    )  # fmt: skip
+
+
+def check_certificate(certificate: Mapping[str, object] | None, limit_mm: float = 0.1) -> Check:
+    """Whether the mean of all transforms is the identity, so that the template leans to no member.
+
+    Parameters
+    ----------
+    certificate : mapping, optional
+        Numbers whose key holds ``rms`` and ends in ``_mm`` are judged against `limit_mm` (or the
+        certificate's own ``threshold_mm``); a boolean ``passed`` in it decides instead where it is there.
+    limit_mm : float
+
+    Examples
+    --------
+    >>> check_certificate({"mean_velocity_rms_mm": 0.02, "mean_log_affine_rms_mm": 0.3}).verdict
+    'fail'
+    """
+    name = "Template unbiased"
+    if not certificate:
+        return Check(name, "none", "no certificate", "-", "Nothing to judge.")
+    own = certificate.get("threshold_mm")
+    limit = float(own) if isinstance(own, int | float) else limit_mm
+    judged = {
+        key: abs(float(value))
+        for key, value in certificate.items()
+        if isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and "rms" in key
+        and key.endswith("_mm")
+    }
+    said = certificate.get("passed")
+    passed = said if isinstance(said, bool) else bool(judged) and max(judged.values()) <= limit
+    words = [f"{key.removesuffix('_mm').replace('_', ' ')} {value:.3g} mm" for key, value in judged.items()]
+    return Check(
+        name,
+        "pass" if passed else "fail",
+        "; ".join(words) or ("passed" if passed else "not shown"),
+        f"each at most {limit:g} mm",
+        "The average transform is the identity: the template leans to no member." if passed
+        else "The average transform is not the identity: sizes relative to this template are biased.",
+    )  # fmt: skip
+
+
+def check_registrations(registrations: pd.DataFrame | None, limit_vox: float = 0.1) -> list[Check]:
+    """Whether the maps are invertible: no folding, and forward after inverse near the identity."""
+    checks = []
+    folded = first_column(registrations, "folded_voxels")
+    if registrations is not None and folded is not None:
+        values = pd.to_numeric(registrations[folded], errors="coerce").fillna(0)
+        bad = int((values > 0).sum())
+        checks.append(
+            Check(
+                "No folding",
+                "pass" if bad == 0 else "fail",
+                "no folded voxel" if bad == 0 else f"{bad} of {len(values)} registrations fold",
+                "no voxel with a Jacobian at or below zero",
+                "Every map keeps the anatomy in one piece."
+                if bad == 0
+                else "Jacobians near the folds mean nothing: see the registrations with folded voxels.",
+            )
+        )
+    column = first_column(registrations, "inverse_consistency_mean_vox")
+    if registrations is not None and column is not None:
+        values = pd.to_numeric(registrations[column], errors="coerce")
+        worst = float(values.max())
+        passed = worst <= limit_vox
+        checks.append(
+            Check(
+                "Inverse consistent",
+                "pass" if passed else "look",
+                f"worst mean {worst:.3g} voxel",
+                f"mean at most {limit_vox:g} voxel",
+                "Going there and back returns to the same place."
+                if passed
+                else "Results carried there and back would shift: see the registrations.",
+            )
+        )
+    return checks
+
+
+def check_outliers(outliers: pd.DataFrame | None, members: int) -> Check:
+    """Whether any member stands far from the cohort."""
+    flagged = [] if outliers is None or outliers.empty else sorted(set(outliers["member"]))
+    of_all = f" of {members}" if members else ""
+    return Check(
+        "No outliers",
+        "pass" if not flagged else "look",
+        "none" if not flagged else f"{len(flagged)}{of_all} members: " + ", ".join(flagged[:4])
+        + (" ..." if len(flagged) > 4 else ""),
+        "none",
+        "No member stands apart from the cohort." if not flagged else
+        "Look at these members first in the mosaic; an outlier can be a failed registration or real anatomy.",
+    )  # fmt: skip

@@ -32,8 +32,8 @@ SMOOTH_MM = ((13.0, 3.0), (7.0, 0.7))
 
 ORIENTATIONS = ("RAS", "LAS", "PSR", "LPI", "RAS", "ASL", "LAS", "RPI")
 VENTRICLE_CENTRES_MM = ((-16.0, -14.0, 18.0), (16.0, -14.0, 18.0))
-VENTRICLE_RADIUS_MM = 14.0
-GROWTH_PER_YEAR = 0.016
+VENTRICLE_RADIUS_MM = 20.0
+GROWTH_PER_YEAR = 0.014
 MEAN_AGE = 47.0
 
 
@@ -64,7 +64,7 @@ def make_demo(folder: Path, subjects: int = SUBJECTS, seed: int = 2009) -> Path:
     Parameters
     ----------
     folder : path
-        ``cohort/`` (BIDS), ``cohort/derivatives/tissue`` (labels), ``truth/`` (transforms) and ``config.yaml`` go here.
+        For ``cohort/`` (BIDS), its ``derivatives/tissue`` (labels), ``truth/`` (transforms) and ``config.yaml``.
     subjects : int
         How many, at least 2.
     seed : int

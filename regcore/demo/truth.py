@@ -32,8 +32,8 @@ def inter_subject_error(
 ) -> Disagreement:
     """Error of the inter-subject maps ``T_j o T_i^-1``, measured in the anatomy that all subjects share.
 
-    Subject i puts the template point x at ``T_i(x)``, and its truth says which anatomical point that is. Where the
-    maps between subjects are right, all subjects name the same one; no map has to be inverted for that.
+    Subject i puts the template point x at ``T_i(x)``, and its truth says which anatomical point that is.
+    Where the maps between subjects are right, all subjects name the same one: no map has to be inverted.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def compare_with_truth(folder: Path) -> str:
     points = _brain_points(template)
 
     grid = read_grid(template)
-    stages = {
+    stages: dict[str, Mapping[str, Transform]] = {
         "as acquired": {subject: identity() for subject in shared},
         "affine part alone": {subject: fit_affine(t, grid) for subject, t in transforms.items()},
         "result": transforms,
@@ -108,14 +108,11 @@ def compare_with_truth(folder: Path) -> str:
         "",
         f"  {'maps between subjects':<22}  mean  95th percentile",
     ]
-    lines += [
-        f"  {stage:<22} {error.mean:5.2f}  {error.percentile_95:5.2f}" for stage, error in errors.items()
-    ]
-    lines += ["", f"  {'subject':<22} {'acquired':>8}  {'result':>6}"]
-    lines += [
-        f"  {subject:<22} {errors['as acquired'].subjects[subject]:8.2f}  {errors['result'].subjects[subject]:6.2f}"
-        for subject in shared
-    ]
+    for stage, error in errors.items():
+        lines.append(f"  {stage:<22} {error.mean:5.2f}  {error.percentile_95:15.2f}")
+    lines += ["", f"  {'subject':<22} acquired  result"]
+    before, after = errors["as acquired"].subjects, errors["result"].subjects
+    lines += [f"  {subject:<22} {before[subject]:8.2f}  {after[subject]:6.2f}" for subject in shared]
     return "\n".join(lines)
 
 

@@ -38,23 +38,26 @@ def _smooth_rows(start, stop, source, taps_y, taps_z, out):  # type: ignore[no-u
                 for c in range(nc):
                     row[z * nc + c] = source[x, y, inner, c]
             line = plane[y]
+            middle = rz * nc
             for i in range(nz * nc):
-                line[i] = taps_z[0] * row[i]
-            for k in range(1, len(taps_z)):
-                weight = taps_z[k]
-                shift = k * nc
+                line[i] = taps_z[rz] * row[middle + i]
+            # a Gaussian is symmetric: one multiplication serves both neighbours
+            for k in range(1, rz + 1):
+                weight = taps_z[rz + k]
+                below, above = middle - k * nc, middle + k * nc
                 for i in range(nz * nc):
-                    line[i] += weight * row[i + shift]
+                    line[i] += weight * (row[below + i] + row[above + i])
         for y in range(ny):
             line = out[x, y]
-            first = plane[min(max(y - ry, 0), ny - 1)]
+            here = plane[y]
             for i in range(nz * nc):
-                line[i] = taps_y[0] * first[i]
-            for k in range(1, len(taps_y)):
-                weight = taps_y[k]
-                other = plane[min(max(y - ry + k, 0), ny - 1)]
+                line[i] = taps_y[ry] * here[i]
+            for k in range(1, ry + 1):
+                weight = taps_y[ry + k]
+                below_line = plane[max(y - k, 0)]
+                above_line = plane[min(y + k, ny - 1)]
                 for i in range(nz * nc):
-                    line[i] += weight * other[i]
+                    line[i] += weight * (below_line[i] + above_line[i])
 
 
 @kernel
@@ -64,14 +67,15 @@ def _smooth_planes(start, stop, source, taps, out):  # type: ignore[no-untyped-d
     for x in range(start, stop):
         for y in range(ny):
             line = out[x, y]
-            first = source[min(max(x - radius, 0), nx - 1), y]
+            here = source[x, y]
             for i in range(nw):
-                line[i] = taps[0] * first[i]
-            for k in range(1, len(taps)):
-                weight = taps[k]
-                other = source[min(max(x - radius + k, 0), nx - 1), y]
+                line[i] = taps[radius] * here[i]
+            for k in range(1, radius + 1):
+                weight = taps[radius + k]
+                below = source[max(x - k, 0), y]
+                above = source[min(x + k, nx - 1), y]
                 for i in range(nw):
-                    line[i] += weight * other[i]
+                    line[i] += weight * (below[i] + above[i])
 
 
 def gaussian_smooth(

@@ -123,12 +123,14 @@ def make_diffeomorphic(field: Float32, least: float = LEAST_JACOBIAN, most_round
     InputError
         If folds remain after `most_rounds`.
     """
-    for _ in range(most_rounds):
+    for number in range(most_rounds):
         bad = jacobian_determinant(field) < least
         if not bad.any():
             return field
-        smooth = gaussian_smooth(field, 1.0)
-        share = np.minimum(gaussian_smooth(bad.astype(np.float32), 1.5) * 8, 1)[..., None]
+        # folds that stay are smoothed more, over more of their surroundings, every round
+        reach = 1.0 + 0.1 * number
+        smooth = gaussian_smooth(field, reach)
+        share = np.minimum(gaussian_smooth(bad.astype(np.float32), 1.5 * reach) * 8 * reach**3, 1)[..., None]
         field = field + share * (smooth - field)
     raise InputError("registration: expected a map without folds, found folds that smoothing does not remove")
 

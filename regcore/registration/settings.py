@@ -58,7 +58,7 @@ class LinearSettings:
     """
 
     model: str = "affine"
-    metric: str = "ncc"
+    metric: str = "mi"
     shrink: tuple[float, ...] = (4.0, 2.0)
     iterations: tuple[int, ...] = (60, 30)
     initialisation: str = "center_of_mass"
@@ -103,7 +103,7 @@ class DeformableSettings:
     shrink: tuple[float, ...] = (4.0, 2.0, 1.0)
     iterations: tuple[int, ...] = (100, 50, 20)
     update_sigma_vox: float = 1.4
-    field_sigma_vox: float = 0.5
+    field_sigma_vox: float = 0.4
     step_vox: float = 0.5
     tolerance: float = 1e-3
 

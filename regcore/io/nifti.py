@@ -11,7 +11,7 @@ from typing import Any
 import nibabel
 import numpy as np
 import numpy.typing as npt
-from isal import igzip, isal_zlib
+from isal import igzip, igzip_lib
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 
@@ -21,23 +21,27 @@ from regcore.io.atomic import atomic_path
 from regcore.space import Grid
 
 NIFTI_EXTENSIONS = (".nii", ".nii.gz")
+# the stubs of isal declare the class as an instance
+GZIP_ERROR: Any = igzip_lib.IsalError
 ITK_EXTENSIONS = (".mha", ".mhd", ".nrrd", ".nhdr")
-READ_ERRORS = (
+READ_ERRORS: tuple[type[Exception], ...] = (
     OSError,
     EOFError,
     ValueError,
     zlib.error,
-    isal_zlib.error,
+    GZIP_ERROR,
     struct.error,
     ImageFileError,
     HeaderDataError,
     OverflowError,
     MemoryError,
+    RuntimeError,
 )
 # NIfTI's codes for the unit of length, in millimetres; 0 (unknown) is taken for mm, as every reader does
 MILLIMETRES_PER_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 GZIP_LEVEL = 1
 HEADER_BYTES = 540
+GZIP_MAGIC = b"\x1f\x8b"
 
 
 def extension(path: str | os.PathLike[str]) -> str:
@@ -87,7 +91,7 @@ def read_image(
     array([2., 2., 2.])
     """
     path = existing_file(path)
-    values, affine = _read_itk(path) if extension(path) in ITK_EXTENSIONS else _read_nifti(path)
+    values, affine = _read_itk(path) if extension(path) in ITK_EXTENSIONS else read_values(path)
     data = _three_axes(path, values)
     wanted = np.dtype(dtype)
     if np.issubdtype(data.dtype, np.floating) and (not allow_nan or np.issubdtype(wanted, np.integer)):
@@ -142,13 +146,16 @@ def read_grid(path: str | os.PathLike[str]) -> Grid:
             shape = tuple(reader.GetSize())
             affine = _itk_affine(reader.GetOrigin(), reader.GetSpacing(), reader.GetDirection())
         else:
-            opener: Any = igzip.open if kind == ".nii.gz" else Path.open
-            with opener(path, "rb") as stream:
-                header = _header(path, stream.read(HEADER_BYTES))
+            with path.open("rb") as raw:
+                block = raw.read(HEADER_BYTES)
+                if block[:2] == GZIP_MAGIC:
+                    raw.seek(0)
+                    block = igzip.IGzipFile(fileobj=raw).read(HEADER_BYTES)
+            header = _header(path, block)
             shape, affine = header.get_data_shape(), _nifti_affine(header)
     except InputError:
         raise
-    except (*READ_ERRORS, RuntimeError) as error:
+    except READ_ERRORS as error:
         raise _unreadable(path, error) from error
     return _grid(path, _three_axis_shape(path, shape), affine)
 
@@ -246,7 +253,7 @@ def existing_file(path: str | os.PathLike[str]) -> Path:
 def read_bytes(path: Path) -> bytes:
     """All bytes of a file, unpacked if it is gzip-compressed."""
     content = path.read_bytes()
-    return bytes(igzip.decompress(content)) if content[:2] == b"\x1f\x8b" else content
+    return bytes(igzip.decompress(content)) if content[:2] == GZIP_MAGIC else content
 
 
 def _unreadable(path: Path, error: BaseException) -> InputError:
@@ -270,8 +277,14 @@ def _nifti_affine(header: Any) -> npt.NDArray[np.float64]:
     return affine
 
 
-def _read_nifti(path: Path) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64]]:
-    """Values after slope and intercept, and the affine."""
+def read_values(path: Path) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64]]:
+    """Values of a NIfTI file after slope and intercept, of any shape, and the affine in RAS+ mm.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged or does not hold one number a voxel.
+    """
     if extension(path) not in NIFTI_EXTENSIONS:
         raise InputError(
             f"{path}: expected a name ending in {', '.join(NIFTI_EXTENSIONS + ITK_EXTENSIONS)}, "
@@ -284,10 +297,8 @@ def _read_nifti(path: Path) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64]]:
         if stored.kind not in "iuf":
             raise InputError(f"{path}: expected one number a voxel, found data of type {stored}")
         shape = header.get_data_shape()
-        start, count = (
-            int(header["vox_offset"]) or header.single_vox_offset,
-            int(np.prod(shape, dtype=np.int64)),
-        )
+        start = int(header["vox_offset"]) or int(header.single_vox_offset)
+        count = int(np.prod(shape, dtype=np.int64))
         found = max(len(content) - start, 0)
         if found < count * stored.itemsize:
             raise InputError(

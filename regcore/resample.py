@@ -21,7 +21,7 @@ Interpolation = Literal["linear", "nearest", "cubic", "label"]
 def voxel_map(
     source: Grid, grid: Grid, transform: Transform | None
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float32] | None]:
-    """A transform as the sampling kernels take it: voxel p reads voxel ``matrix @ [p + u(p), 1]`` of `source`.
+    """A transform as kernels take it: voxel p of `grid` reads voxel ``matrix @ [p + u(p), 1]`` of `source`.
 
     An affine, alone or applied last, goes into the matrix, and a displacement on `grid` is used as it is;
     anything else is evaluated at every voxel centre of `grid`.

@@ -79,7 +79,10 @@ def _smooth_planes(start, stop, source, taps, out):  # type: ignore[no-untyped-d
 
 
 def gaussian_smooth(
-    array: Float32, sigma_vox: float | Sequence[float], scratch: Float32 | None = None, out: Float32 | None = None
+    array: Float32,
+    sigma_vox: float | Sequence[float],
+    scratch: Float32 | None = None,
+    out: Float32 | None = None,
 ) -> Float32:
     """Smooth an image or a vector field by a Gaussian; the outermost voxels are repeated beyond the edge.
 
@@ -99,9 +102,7 @@ def gaussian_smooth(
     array = np.ascontiguousarray(array, np.float32)
     sigmas = np.broadcast_to(np.asarray(sigma_vox, np.float64), (3,))
     nx, ny, nz = array.shape[:3]
-    taps = [
-        gaussian_taps(float(s) if n > 1 else 0.0) for s, n in zip(sigmas, array.shape[:3], strict=True)
-    ]
+    taps = [gaussian_taps(float(s) if n > 1 else 0.0) for s, n in zip(sigmas, array.shape[:3], strict=True)]
     scratch = np.empty_like(array) if scratch is None else scratch
     out = np.empty_like(array) if out is None else out
     source = array.reshape(nx, ny, nz, -1)

@@ -37,7 +37,7 @@ def add_windows(source, radius, row, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _coefficients(start, stop, fixed, warped, weights, radius, floor, out):  # type: ignore[no-untyped-def]
+def _coefficients(start, stop, fixed, warped, weights, radius, floor, out):  # type: ignore
     """Per window: the weights of fixed, warped and one in the gradient; returns the sum of correlations."""
     nx, ny, nz = fixed.shape
     depth = 2 * radius + 1

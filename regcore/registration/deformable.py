@@ -22,7 +22,7 @@ from regcore.metrics import lncc, ssd
 from regcore.registration.linear import IterationRow
 from regcore.registration.pyramid import level, level_factors
 from regcore.registration.settings import DeformableSettings
-from regcore.space import Array, Grid
+from regcore.space import Grid
 from regcore.transforms import Affine
 
 Float32 = npt.NDArray[np.float32]
@@ -78,7 +78,17 @@ def register_deformable(
         field = onto_grid(field, field_grid, coarse.grid)
         field_grid = coarse.grid
         field = _run_level(
-            coarse, source, settings, affine, field, fixed_mask, moving_mask, number, iterations, rows, progress
+            coarse,
+            source,
+            settings,
+            affine,
+            field,
+            fixed_mask,
+            moving_mask,
+            number,
+            iterations,
+            rows,
+            progress,
         )
     return onto_grid(field, field_grid, fixed.grid), rows
 
@@ -101,11 +111,10 @@ def _run_level(
     shape = fixed.grid.shape
     warped, image_gradient = np.empty(shape, np.float32), np.empty((*shape, 3), np.float32)
     slope, update, other = np.empty(shape, np.float32), np.empty_like(image_gradient), np.empty_like(field)
+    metric: Callable[..., tuple[float, Float32]] = ssd.value_and_gradient
     if settings.metric == "lncc":
         scratch = np.empty((3, *shape), np.float32)
         metric = partial(lncc.value_and_gradient, radius=settings.radius, out=slope, scratch=scratch)
-    else:
-        metric = ssd.value_and_gradient
     flat = [axis for axis, n in enumerate(shape) if n == 1]
     energies: list[float] = []
     for iteration in range(1, iterations + 1):
@@ -163,7 +172,5 @@ def _with_moving_mask(
     if moving_mask is None:
         return weights
     onto = moving_mask.grid.inverse_affine @ affine.matrix @ grid.affine
-    return weights * sample_nearest(moving_mask.data.astype(np.float32), onto, field)
-
-
-__all__ = ["Array", "onto_grid", "register_deformable"]
+    carried: Float32 = sample_nearest(moving_mask.data.astype(np.float32), onto, field)
+    return weights * carried

@@ -81,11 +81,12 @@ Metric = Callable[..., tuple[float, npt.NDArray[np.float32]]]
 
 
 def _metric(settings: LinearSettings) -> Metric:
-    return {
+    metrics: dict[str, Metric] = {
         "ncc": ncc.value_and_gradient,
         "mi": partial(mi.value_and_gradient, bins=settings.bins),
         "ssd": ssd.value_and_gradient,
-    }[settings.metric]
+    }
+    return metrics[settings.metric]
 
 
 def _weights(
@@ -222,7 +223,7 @@ def register_linear(
                 warped, gradient = sample_linear_gradient(data, matrix, shape=shape)
                 value, slope = metric(coarse.data, warped, weights)
                 by_matrix = to_voxel[:3, :3].T @ matrix_gradient(slope, gradient) @ from_voxel.T
-                change = np.tensordot(model.jacobian(parameters), by_matrix, axes=((1, 2), (0, 1)))
+                change: Array = np.tensordot(model.jacobian(parameters), by_matrix, axes=((1, 2), (0, 1)))
                 if flat is not None:
                     change = _in_plane(change, from_voxel, flat, model.size)
                 return value, change

@@ -1,0 +1,198 @@
+"""Registration recovers what is known, refuses what cannot work, and gives the same bits on any number of threads."""
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from regcore.errors import InputError
+from regcore.image import Image
+from regcore.kernels.jacobian import jacobian_determinant
+from regcore.kernels.parallel import set_threads
+from regcore.kernels.smooth import gaussian_smooth
+from regcore.registration import DeformableSettings, LinearSettings, RegistrationSettings, preset, register
+from regcore.registration.linear import LinearModel
+from regcore.registration.register import make_diffeomorphic
+from regcore.resample import resample
+from regcore.space import Grid
+from regcore.transforms import Affine, Displacement
+
+
+def textured(shape=(48, 44, 40), seed=0) -> np.ndarray:
+    """A smooth random object on a dark background."""
+    noise = gaussian_smooth(np.random.default_rng(seed).standard_normal(shape).astype(np.float32), 2.0)
+    centred = [np.linspace(-1.4, 1.4, n) if n > 1 else np.zeros(1) for n in shape]
+    radius = sum(c**2 for c in np.meshgrid(*centred, indexing="ij"))
+    return ((0.6 + noise / noise.std() * 0.15).clip(0.1, 1) * (radius < 1)).astype(np.float32)
+
+
+def smooth_warp(grid: Grid, size_vox: float, seed: int = 1) -> Displacement:
+    noise = np.random.default_rng(seed).standard_normal((*grid.shape, 3)).astype(np.float32)
+    field = gaussian_smooth(noise, 6.0)
+    field *= size_vox / np.sqrt((field**2).sum(axis=-1)).max()
+    for axis, n in enumerate(grid.shape):
+        if n == 1:
+            field[..., axis] = 0
+    return Displacement(field, grid)
+
+
+OBLIQUE = np.eye(4)
+OBLIQUE[:3, :3] = Rotation.from_euler("xyz", [20, -15, 10], degrees=True).as_matrix() @ np.diag(
+    [1.2, 1.5, 1.0]
+)
+OBLIQUE[:3, 3] = [12, -30, 7]
+
+
+@pytest.mark.parametrize("metric", ["mi", "ncc", "ssd"])
+@pytest.mark.parametrize("model", ["rigid", "similarity", "affine"])
+def test_linear_registration_recovers_a_known_map(model, metric):
+    grid = Grid((48, 44, 40), OBLIQUE)
+    moving = Image(textured(), grid)
+    truth = LinearModel(model, np.eye(4), grid.centre, 30.0)
+    parameters = np.zeros(truth.size)
+    parameters[:6] = [2, -3, 1.5, 3, -2, 4]
+    if truth.size == 7:
+        parameters[6] = 1.5
+    if truth.size == 12:
+        parameters[6:] = [2, -1.5, 1, 0.5, -1, 0.8]
+    matrix = truth.matrix(parameters)
+    fixed = resample(moving, grid, Affine(matrix), "cubic")
+    settings = RegistrationSettings(
+        linear=(LinearSettings(model=model, metric=metric, shrink=(3.0, 1.0)),), deformable=None
+    )
+    result = register(fixed, moving, settings)
+    points = grid.to_world(np.argwhere(fixed.data > 0.1)[::50])
+    error = np.linalg.norm(result.forward(points) - Affine(matrix)(points), axis=1)
+    # SSD also sees the intensity scale, which cubic interpolation changes a little
+    assert error.mean() < (0.25 if metric == "ssd" else 0.15)
+    assert np.linalg.norm(result.backward(result.forward(points)) - points, axis=1).max() < 1e-6
+
+
+def test_deformable_registration_recovers_a_known_warp():
+    grid = Grid((48, 44, 40), OBLIQUE)
+    moving = Image(textured(), grid)
+    truth = smooth_warp(grid, 10.0)
+    fixed = resample(moving, grid, truth, "cubic")
+    settings = RegistrationSettings(
+        linear=(), deformable=DeformableSettings(shrink=(2.0, 1.0), iterations=(60, 40))
+    )
+    result = register(fixed, moving, settings)
+    points = grid.to_world(np.argwhere(fixed.data > 0.1)[::7])
+    before = np.linalg.norm(truth(points) - points, axis=1).mean()
+    after = np.linalg.norm(result.forward(points) - truth(points), axis=1).mean()
+    assert after < 0.25 * before
+    assert result.quality["folded_voxels"] == 0
+    assert result.quality["inverse_consistency_mean_vox"] < 0.1
+    assert result.quality["similarity_after"] > 0.98
+
+
+def test_two_dimensional_images_stay_in_their_plane():
+    grid = Grid((64, 60, 1), np.diag([0.5, 0.5, 3.0, 1.0]))
+    moving = Image(textured((64, 60, 1)), grid)
+    truth = smooth_warp(grid, 3.0)
+    fixed = resample(moving, grid, truth)
+    result = register(fixed, moving, preset("default"))
+    assert result.quality["similarity_after"] > result.quality["similarity_before"]
+    points = grid.to_world(np.argwhere(fixed.data > 0.1)[::7])
+    assert np.abs(result.forward(points)[:, 2] - points[:, 2]).max() < 1e-6
+    assert result.displacement is not None
+    assert not result.displacement.field[..., 2].any()
+
+
+def test_the_number_of_threads_does_not_change_a_bit():
+    grid = Grid((48, 44, 40), OBLIQUE)
+    moving = Image(textured(), grid)
+    fixed = resample(moving, grid, smooth_warp(grid, 3.0))
+    results = []
+    for threads in (1, 2, 4):
+        set_threads(threads)
+        results.append(register(fixed, moving, preset("default")))
+    set_threads(0)
+    for other in results[1:]:
+        assert np.array_equal(results[0].affine.matrix, other.affine.matrix)
+        assert np.array_equal(results[0].displacement.field, other.displacement.field)
+        assert np.array_equal(results[0].inverse.field, other.inverse.field)
+
+
+def test_a_warm_start_keeps_what_it_is_given():
+    grid = Grid((48, 44, 40), np.eye(4))
+    moving = Image(textured(), grid)
+    truth = smooth_warp(grid, 3.0)
+    fixed = resample(moving, grid, truth)
+    nothing = DeformableSettings(shrink=(1.0,), iterations=(0,))
+    result = register(fixed, moving, RegistrationSettings(linear=(), deformable=nothing), initial=truth)
+    points = grid.to_world(np.argwhere(fixed.data > 0.1)[::7])
+    assert np.linalg.norm(result.forward(points) - truth(points), axis=1).max() < 0.02
+
+
+def test_outside_the_masks_nothing_counts():
+    grid = Grid((48, 44, 40), np.eye(4))
+    clean = textured()
+    spoilt = clean.copy()
+    spoilt[:16] = 2.0
+    mask = np.ones(grid.shape, np.uint8)
+    mask[:20] = 0
+    fixed = Image(clean, grid)
+    settings = RegistrationSettings(linear=(LinearSettings("rigid", "ncc"),), deformable=None)
+    result = register(
+        fixed,
+        Image(spoilt, grid),
+        settings,
+        initial=Affine(np.eye(4)),
+        fixed_mask=Image(mask, grid),
+        moving_mask=Image(mask, grid),
+    )
+    assert np.abs(result.forward(grid.corners()) - grid.corners()).max() < 1.0
+
+
+def test_folds_are_removed_and_only_near_them():
+    grid = Grid((40, 40, 40), np.eye(4))
+    field = smooth_warp(grid, 2.0).field.copy()
+    field[18:22, 18:22, 18:22, 0] = [[[3.0]], [[-3.0]], [[3.0]], [[-3.0]]]
+    mended = make_diffeomorphic(field)
+    assert jacobian_determinant(field).min() < 0 < jacobian_determinant(mended).min()
+    assert np.array_equal(field[:5, :5, :5], mended[:5, :5, :5])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda data: np.full_like(data, 3.0), "constant"),
+        (lambda data: np.where(data > 0.5, np.nan, data), "NaN"),
+        (lambda data: np.where(data > 0.5, np.inf, data), "infinity"),
+    ],
+)
+def test_images_that_cannot_be_registered_are_refused(change, words):
+    grid = Grid((48, 44, 40), np.eye(4))
+    with pytest.raises(InputError, match=words):
+        register(Image(textured(), grid), Image(change(textured()), grid), preset("affine"))
+
+
+def test_masks_that_cannot_be_used_are_refused():
+    grid = Grid((48, 44, 40), np.eye(4))
+    image = Image(textured(), grid)
+    empty = Image(np.zeros(grid.shape, np.uint8), grid)
+    elsewhere = Image(np.ones(grid.shape, np.uint8), Grid(grid.shape, OBLIQUE))
+    with pytest.raises(InputError, match="empty mask"):
+        register(image, image, preset("affine"), fixed_mask=empty)
+    with pytest.raises(InputError, match="another grid"):
+        register(image, image, preset("affine"), moving_mask=elsewhere)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"linear": [{"modle": "rigid"}]}, "linear.modle"),
+        ({"linear": [{"model": "cubic"}]}, "linear.model"),
+        ({"deformable": {"iterations": [3]}}, "as many levels as shrink"),
+        ({"deformable": {"step_vox": 3}}, "step_vox"),
+        ({"deformed": {}}, "deformed"),
+    ],
+)
+def test_impossible_settings_name_their_key(settings, words):
+    with pytest.raises(InputError, match=words):
+        RegistrationSettings.from_dict(settings)
+
+
+def test_settings_survive_a_round_trip():
+    settings = preset("default")
+    assert RegistrationSettings.from_dict(settings.to_dict()) == settings

@@ -104,7 +104,7 @@ def convergence_row(
         ``iteration, stage, members, rms_shape_update_mm, mean_log_jacobian`` (mean absolute log-Jacobian
         of the mean transform, absolute because signs cancel), ``mean_displacement_rms_mm,
         mean_log_affine_rms_mm, template_change`` (RMS difference over the RMS of the template; NaN in a
-        first iteration), ``sharpness`` (mean gradient length, per mm, over the mean intensity),
+        first iteration), ``sharpness`` (RMS gradient, per mm, over the mean intensity),
         ``mean_similarity`` and ``outliers``.
     """
     mask = foreground_mask(template) if foreground is None else foreground
@@ -155,7 +155,10 @@ def has_converged(rows: Sequence[Mapping[str, Any]], threshold_mm: float = 0.1) 
 
 
 def sharpness(image: Image, mask: Image) -> float:
-    """Mean length of the gradient per mm within a mask, divided by the mean intensity there."""
+    """Root mean square gradient, per mm, within a mask, divided by the mean intensity there.
+
+    Squares, because the mean length of the gradient is the same for a steep edge and for a blurred one.
+    """
     values = image.data.astype(np.float64)
     inside = mask.data > 0
     level = float(values[inside].mean())
@@ -167,8 +170,7 @@ def sharpness(image: Image, mask: Image) -> float:
         ],
         axis=-1,
     )[inside]
-    lengths = np.linalg.norm(voxel @ image.grid.inverse_affine[:3, :3], axis=1)
-    return float(lengths.mean() / level) if level > 0 else 0.0
+    return float(_rms_length(voxel @ image.grid.inverse_affine[:3, :3]) / level) if level > 0 else 0.0
 
 
 def _inside(partial: PartialSum, foreground: Image | None) -> npt.NDArray[np.bool_]:

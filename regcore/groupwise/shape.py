@@ -77,7 +77,7 @@ def shape_update(partial: PartialSum, step: float = 1.0, centre: npt.ArrayLike |
     logarithm[:3, :3] = -step * mean_log_stretch(partial)
     flat = np.array(grid.shape) == 1
     if flat.any():  # a slice neither stretches nor shears along its normal
-        normal = grid.affine[:3, flat] / grid.spacing[flat]
+        normal = grid.affine[:3, :3][:, flat] / grid.spacing[flat]
         inside = np.eye(3) - normal @ normal.T
         logarithm[:3, :3] = inside @ logarithm[:3, :3] @ inside
     matrix = exp_affine(logarithm)

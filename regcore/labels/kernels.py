@@ -65,7 +65,7 @@ def disagreement(start, stop, labels, differs):  # type: ignore[no-untyped-def]
 
 @inline
 def _patch(image, x, y, z, rx, ry, rz, out):  # type: ignore[no-untyped-def]
-    """Copy the patch around a voxel, clamped to the image, at zero mean and unit length; is there contrast?"""
+    """Patch around a voxel, clamped to the image, at zero mean and unit length; whether it has contrast."""
     nx, ny, nz = image.shape[0], image.shape[1], image.shape[2]
     n = 0
     mean = _ZERO
@@ -95,7 +95,7 @@ def _patch(image, x, y, z, rx, ry, rz, out):  # type: ignore[no-untyped-def]
 
 @kernel
 def weigh(start, stop, target, images, labels, voxels, reach, search, power, out):  # type: ignore[no-untyped-def]
-    """Weight and label of each atlas at voxels start to stop: the best patch within `search` and its likeness.
+    """Weight and label of each atlas at voxels start to stop, from its best patch within `search`.
 
     `images` has shape (atlases, X, Y, Z), `labels` (X, Y, Z, atlases); `out` is weights, chosen labels
     and joint residuals.

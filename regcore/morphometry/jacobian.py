@@ -8,7 +8,7 @@ from regcore.errors import InputError
 from regcore.image import Image
 from regcore.kernels.jacobian import jacobian_determinant
 from regcore.space import Grid
-from regcore.transforms import Transform, split
+from regcore.transforms import Transform, peel, split
 
 LEAST_DETERMINANT = 1e-3
 """Determinants are raised to this before the logarithm: a folded voxel stays finite and stands out."""
@@ -52,7 +52,8 @@ def log_jacobian(transform: Transform, grid: Grid, relative: bool = False) -> Im
     >>> round(float(log_jacobian(larger, grid, relative=True).data[2, 2, 2]), 4)
     0.0
     """
-    affine, displacement = split(transform, grid)
+    # the whole is the same however it is split: only the relative map may need an affine fitted
+    affine, displacement = split(transform, grid, affine=None if relative else peel(transform)[0])
     determinant = float(np.linalg.det(affine.matrix[:3, :3]))
     if determinant <= 0:
         raise InputError("affine: expected one that keeps left and right, found a mirror image")

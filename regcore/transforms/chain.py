@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from regcore.kernels.points import map_points
 from regcore.space import Grid
 from regcore.transforms.affine import Affine
 from regcore.transforms.fields import Displacement, Velocity
@@ -123,7 +124,6 @@ def displacement_field(rest: Chain, grid: Grid, after: Affine | None = None) -> 
         if isinstance(field, Displacement) and field.grid.matches(grid):
             return field.field
     field_out = np.empty((*grid.shape, 3), np.float32)
-    to_world, to_voxel = grid.affine, grid.inverse_affine
     plane = np.stack(np.meshgrid(np.arange(grid.shape[1]), np.arange(grid.shape[2]), indexing="ij"), axis=-1)
     planes = max(POINTS_AT_ONCE // max(plane.shape[0] * plane.shape[1], 1), 1)
     for start in range(0, grid.shape[0], planes):
@@ -131,8 +131,8 @@ def displacement_field(rest: Chain, grid: Grid, after: Affine | None = None) -> 
         voxels = np.empty((stop - start, *plane.shape[:2], 3))
         voxels[..., 0] = np.arange(start, stop)[:, None, None]
         voxels[..., 1:] = plane
-        mapped = rest(voxels @ to_world[:3, :3].T + to_world[:3, 3])
-        field_out[start:stop] = mapped @ to_voxel[:3, :3].T + to_voxel[:3, 3] - voxels
+        mapped = rest(map_points(voxels.reshape(-1, 3), grid.affine))
+        field_out[start:stop] = map_points(mapped, grid.inverse_affine).reshape(voxels.shape) - voxels
     for axis in np.flatnonzero(np.array(grid.shape) == 1):
         # rounding must not look like a motion out of the plane
         along = field_out[..., axis]

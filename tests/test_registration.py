@@ -1,4 +1,4 @@
-"""Registration recovers what is known, refuses what cannot work, and gives the same bits on any number of threads."""
+"""Registration recovers what is known, refuses what cannot work, and is the same on any number of threads."""
 
 import numpy as np
 import pytest

@@ -1,0 +1,1 @@
+"""Compiled loops over voxels; public functions check and allocate, kernels only compute."""

@@ -1,7 +1,7 @@
 """Read an image at displaced, affinely mapped voxel positions: linear with or without gradient, and nearest.
 
-A position counts as inside within half a voxel of the outermost voxel centres, and there takes the edge value,
-as ITK does; elsewhere it reads zero. A singleton axis therefore has a thickness and no gradient.
+A position counts as inside within half a voxel of the outermost voxel centres, and there takes the edge
+value, as ITK does; elsewhere it reads zero. A singleton axis therefore has a thickness and no gradient.
 """
 
 from typing import Any

@@ -1,1 +1,1 @@
-"""Similarity measures: ``value_and_gradient(fixed, warped, weights)``, smaller is better, no state, no warping."""
+"""Similarity measures: ``value_and_gradient(fixed, warped, weights)``, smaller is better, no state."""

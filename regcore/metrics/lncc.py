@@ -1,7 +1,7 @@
 """Local normalised cross-correlation: squared correlation in a cubic window around every voxel.
 
-Source: Avants et al., Medical Image Analysis 12 (2008), doi:10.1016/j.media.2007.06.004. The variances carry a
-floor, so that windows without contrast count as uncorrelated instead of amplifying noise.
+Source: Avants et al., Medical Image Analysis 12 (2008), doi:10.1016/j.media.2007.06.004. The variances carry
+a floor, so that windows without contrast count as uncorrelated instead of amplifying noise.
 """
 
 import numpy as np
@@ -45,7 +45,7 @@ def _coefficients(start, stop, fixed, warped, weights, radius, floor, out):  # t
     total = np.empty((5, nz), np.float32)
     product = np.empty((ny, nz), np.float32)
     row = np.empty((ny, nz), np.float32)
-    value = 0.0
+    value = np.float64(0.0)
     filled = max(start - radius, 0)
     for x in range(start, stop):
         low, high = max(x - radius, 0), min(x + radius, nx - 1)
@@ -95,7 +95,7 @@ def _coefficients(start, stop, fixed, warped, weights, radius, floor, out):  # t
                 out[0, x, y, z] = a
                 out[1, x, y, z] = b
                 out[2, x, y, z] = a * mean_f - b * mean_w
-            value += row_value
+            value += np.float64(row_value)
     return value
 
 

@@ -16,11 +16,12 @@ from regcore.image import Image
 from regcore.kernels.fields import matrix_gradient
 from regcore.kernels.sample import sample_linear, sample_linear_gradient
 from regcore.metrics import mi, ncc, ssd
-from regcore.registration.pyramid import level
+from regcore.registration.pyramid import finest_spacing, level
 from regcore.registration.settings import LinearSettings
-from regcore.space import Array
+from regcore.space import Array, Grid
 from regcore.transforms import Affine
 
+SEARCH_ITERATIONS = 8
 PARAMETERS = {"translation": 3, "rigid": 6, "similarity": 7, "affine": 12}
 
 
@@ -37,9 +38,9 @@ class IterationRow(NamedTuple):
 class LinearModel:
     """Affine maps ``x -> linear (x - centre) + centre + translation + start``, by parameters in millimetres.
 
-    Parameters 0-2 translate, 3-5 rotate (rotation vector times `radius_mm`), 6 scales (or 6-11 strain: the logarithm
-    of a symmetric stretch) times `radius_mm`: one unit of any of them moves a point at the radius by about a
-    millimetre, which is what makes one optimiser step suit all of them.
+    Parameters 0-2 translate, 3-5 rotate (rotation vector times `radius_mm`), 6 scales (or 6-11 strain: the
+    logarithm of a symmetric stretch) times `radius_mm`: one unit of any of them moves a point at the radius by
+    about a millimetre, which is what makes one optimiser step suit all of them.
     """
 
     model: str
@@ -90,7 +91,7 @@ def _metric(settings: LinearSettings) -> Metric:
 
 
 def _weights(
-    fixed: Image, moving: Image, matrix: Array, fixed_mask: Image | None, moving_mask: Image | None
+    fixed: Image, matrix: Array, fixed_mask: Image | None, moving_mask: Image | None
 ) -> npt.NDArray[np.float32] | None:
     """Weight of every voxel of `fixed`: product of the masks, the moving one carried by `matrix` (world)."""
     weights = None
@@ -154,16 +155,60 @@ def initial_affine(fixed: Image, moving: Image, how: str) -> Affine:
     return Affine(matrix)
 
 
-def _starting_rotations(degrees: float, is_2d: bool, grid_axes: Array) -> list[Array]:
-    """The identity and a turn either way about every axis (about the normal of a 2D image)."""
+def _starting_rotations(degrees: float, grid: Grid, centre: Array) -> list[Array]:
+    """World matrices of no turn and of a turn about `centre` either way about every axis (2D: the normal)."""
     turns = [np.eye(4)]
-    if degrees > 0:
-        for axis in [grid_axes] if is_2d else np.eye(3):
-            for sign in (1.0, -1.0):
-                turn = np.eye(4)
-                turn[:3, :3] = Rotation.from_rotvec(np.deg2rad(sign * degrees) * axis).as_matrix()
-                turns.append(turn)
+    for axis in [_flat_normal(grid)] if grid.is_2d else np.eye(3):
+        for sign in (1.0, -1.0):
+            turn = np.eye(4)
+            turn[:3, :3] = Rotation.from_rotvec(np.deg2rad(sign * degrees) * axis).as_matrix()
+            turn[:3, 3] = centre - turn[:3, :3] @ centre
+            turns.append(turn)
     return turns
+
+
+@dataclass(frozen=True, eq=False)
+class _Level:
+    """Everything that an energy at one level depends on."""
+
+    settings: LinearSettings
+    fixed: Image
+    moving: Image
+    fixed_mask: Image | None
+    moving_mask: Image | None
+    centre: Array
+    radius_mm: float
+
+    def minimise(
+        self, start: Array, iterations: int, note: Callable[[float], None] | None = None
+    ) -> tuple[float, Array]:
+        """Least energy found from the world matrix `start`, and its world matrix."""
+        model = LinearModel(self.settings.model, start, self.centre, self.radius_mm)
+        metric = _metric(self.settings)
+        weights = _weights(self.fixed, start, self.fixed_mask, self.moving_mask)
+        to_voxel, from_voxel = self.moving.grid.inverse_affine, self.fixed.grid.affine
+
+        def energy(parameters: Array) -> tuple[float, Array]:
+            matrix = to_voxel @ model.matrix(parameters) @ from_voxel
+            warped, gradient = sample_linear_gradient(self.moving.data, matrix, shape=self.fixed.grid.shape)
+            value, slope = metric(self.fixed.data, warped, weights)
+            by_matrix = to_voxel[:3, :3].T @ matrix_gradient(slope, gradient) @ from_voxel.T
+            change = np.einsum("nij,ij->n", model.jacobian(parameters), by_matrix)
+            return value, _in_plane(change, self.fixed.grid) if self.fixed.grid.is_2d else change
+
+        def callback(intermediate_result: optimize.OptimizeResult) -> None:
+            if note is not None:
+                note(float(intermediate_result.fun))
+
+        best = optimize.minimize(
+            energy,
+            np.zeros(model.size),
+            jac=True,
+            method="L-BFGS-B",
+            callback=callback,
+            options={"maxiter": iterations, "ftol": 1e-7, "gtol": 1e-7},
+        )
+        return float(best.fun), model.matrix(best.x)
 
 
 def register_linear(
@@ -191,88 +236,42 @@ def register_linear(
     affine : Affine
     rows : list of IterationRow
     """
-    metric = _metric(settings)
-    finest = min(s for s, n in zip(fixed.grid.spacing, fixed.grid.shape, strict=True) if n > 1)
+    finest = finest_spacing(fixed.grid)
     centre, covariance = intensity_moments(fixed)
     radius = max(2.0 * float(np.sqrt(np.trace(covariance) / 3)), finest)
     rows: list[IterationRow] = []
-    current = np.array(initial.matrix)
-    flat = int(np.argmin(fixed.grid.shape)) if fixed.grid.is_2d else None
-
+    current: Array = np.array(initial.matrix)
     for number, (shrink, iterations) in enumerate(zip(settings.shrink, settings.iterations, strict=True)):
         coarse_fixed, coarse_moving = level(fixed, shrink * finest), level(moving, shrink * finest)
-        to_voxel, from_voxel = coarse_moving.grid.inverse_affine, coarse_fixed.grid.affine
-        data, shape = coarse_moving.data, coarse_fixed.grid.shape
-
-        def minimise(
-            start: Array,
-            most: int,
-            coarse: Image = coarse_fixed,
-            data: npt.NDArray[np.float32] = data,
-            shape: tuple[int, int, int] = shape,
-            to_voxel: Array = to_voxel,
-            from_voxel: Array = from_voxel,
-            number: int = number,
-        ) -> tuple[float, Array]:
-            model = LinearModel(settings.model, start, centre, radius)
-            weights = _weights(coarse, moving, start, fixed_mask, moving_mask)
-            energies: list[float] = []
-
-            def energy(parameters: Array) -> tuple[float, Array]:
-                matrix = to_voxel @ model.matrix(parameters) @ from_voxel
-                warped, gradient = sample_linear_gradient(data, matrix, shape=shape)
-                value, slope = metric(coarse.data, warped, weights)
-                by_matrix = to_voxel[:3, :3].T @ matrix_gradient(slope, gradient) @ from_voxel.T
-                change: Array = np.tensordot(model.jacobian(parameters), by_matrix, axes=((1, 2), (0, 1)))
-                if flat is not None:
-                    change = _in_plane(change, from_voxel, flat, model.size)
-                return value, change
-
-            def note(result: optimize.OptimizeResult) -> None:
-                energies.append(float(result.fun))
-                if most == iterations:
-                    row = IterationRow(settings.model, number, len(energies), float(result.fun))
-                    rows.append(row)
-                    if progress is not None:
-                        progress(row)
-
-            def step(intermediate_result: optimize.OptimizeResult) -> None:
-                note(intermediate_result)
-
-            best = optimize.minimize(
-                energy,
-                np.zeros(model.size),
-                jac=True,
-                method="L-BFGS-B",
-                callback=step,
-                options={"maxiter": most, "ftol": 1e-7, "gtol": 1e-7},
-            )
-            return float(best.fun), model.matrix(best.x)
-
+        stage = _Level(settings, coarse_fixed, coarse_moving, fixed_mask, moving_mask, centre, radius)
         if number == 0 and settings.rotations_deg > 0 and settings.model != "translation":
-            normal = np.zeros(3) if flat is None else fixed.grid.affine[:3, flat] / fixed.grid.spacing[flat]
-            around = np.eye(4)
-            around[:3, 3] = centre
-            back = np.eye(4)
-            back[:3, 3] = -centre
-            starts = [
-                current @ around @ turn @ back
-                for turn in _starting_rotations(settings.rotations_deg, flat is not None, normal)
-            ]
-            tried = [minimise(start, 8) for start in starts]
+            turns = _starting_rotations(settings.rotations_deg, fixed.grid, centre)
+            tried = [stage.minimise(current @ turn, SEARCH_ITERATIONS) for turn in turns]
             current = min(tried, key=lambda pair: pair[0])[1]
-        current = minimise(current, iterations)[1]
+
+        def note(energy: float, number: int = number) -> None:
+            rows.append(IterationRow(settings.model, number, len(rows) + 1, energy))
+            if progress is not None:
+                progress(rows[-1])
+
+        current = stage.minimise(current, iterations, note)[1]
     return Affine(current), rows
 
 
-def _in_plane(change: Array, affine: Array, flat: int, size: int) -> Array:
+def _flat_normal(grid: Grid) -> Array:
+    """Unit normal of the plane of a 2D grid."""
+    normal = grid.affine[:3, int(np.argmin(grid.shape))]
+    return np.asarray(normal / np.linalg.norm(normal))
+
+
+def _in_plane(change: Array, grid: Grid) -> Array:
     """Drop the parts of a gradient that would move a 2D image out of its plane."""
-    normal = affine[:3, flat] / np.linalg.norm(affine[:3, flat])
+    normal = _flat_normal(grid)
     kept = change.copy()
     kept[:3] -= normal * (normal @ kept[:3])
-    if size >= 6:
+    if change.size >= 6:
         kept[3:6] = normal * (normal @ kept[3:6])
-    if size == 12:
+    if change.size == 12:
         a, b, c, d, e, f = kept[6:]
         strain = np.array([[a, d / 2, e / 2], [d / 2, b, f / 2], [e / 2, f / 2, c]])
         plane = np.eye(3) - np.outer(normal, normal)

@@ -10,6 +10,11 @@ from regcore.kernels.smooth import gaussian_smooth
 from regcore.space import Array, Grid
 
 
+def finest_spacing(grid: Grid) -> float:
+    """Smallest voxel size along the axes that have more than one voxel, mm."""
+    return min(float(s) for s, n in zip(grid.spacing, grid.shape, strict=True) if n > 1 or grid.size == 1)
+
+
 def level_factors(grid: Grid, shrink: float) -> Array:
     """Per-axis factors that bring a grid to about `shrink` times its finest voxel size along every axis.
 
@@ -18,9 +23,7 @@ def level_factors(grid: Grid, shrink: float) -> Array:
     >>> level_factors(Grid((9, 9, 9), np.diag([1.0, 1.0, 3.0, 1.0])), 4).round(2)
     array([4.  , 4.  , 1.33])
     """
-    spacing = grid.spacing
-    finest = min(s for s, n in zip(spacing, grid.shape, strict=True) if n > 1 or max(grid.shape) == 1)
-    factors = np.maximum(shrink * finest / spacing, 1.0)
+    factors = np.maximum(shrink * finest_spacing(grid) / grid.spacing, 1.0)
     return np.where(np.array(grid.shape) > 1, factors, 1.0)
 
 

@@ -109,7 +109,7 @@ def working_crop(fixed: Image, initial: Image | None) -> Grid:
 
 
 def make_diffeomorphic(field: Float32, least: float = LEAST_JACOBIAN, most_rounds: int = 50) -> Float32:
-    """Smooth a displacement where, and only where, its Jacobian determinant is too small, until it is nowhere.
+    """Smooth a displacement where, and only where, its Jacobian determinant is too small.
 
     Parameters
     ----------

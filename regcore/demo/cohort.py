@@ -64,7 +64,7 @@ def make_demo(folder: Path, subjects: int = SUBJECTS, seed: int = 2009) -> Path:
     Parameters
     ----------
     folder : path
-        For ``cohort/`` (BIDS), its ``derivatives/tissue`` (labels), ``truth/`` (transforms) and ``config.yaml``.
+        Gets ``cohort/`` (BIDS; labels in ``derivatives/tissue``), ``truth/`` (transforms), ``config.yaml``.
     subjects : int
         How many, at least 2.
     seed : int

@@ -1,0 +1,71 @@
+"""Options that several commands share, and the checks that come before any work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from regcore.errors import InputError
+
+if TYPE_CHECKING:
+    from regcore.transforms import Transform
+
+IMAGE_NAMES = (".nii", ".nii.gz")
+FIELD_NAMES = (".h5", ".hdf5")
+AFFINE_NAMES = (".txt", ".tfm")
+TABLE_NAMES = (".tsv", ".csv")
+
+Threads = Annotated[
+    int,
+    typer.Option(
+        "--threads", "-j", min=0, help="Threads to use; 0 takes all there are. The result is the same."
+    ),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
+Transforms = Annotated[
+    list[Path],
+    typer.Option(
+        "--transform",
+        "-t",
+        help="Transform from the reference to the input; of several, the last comes first, as in ANTs.",
+    ),
+]
+
+
+def check_output(path: Path, names: tuple[str, ...], inputs: Iterable[Path | None] = ()) -> None:
+    """Refuse an output whose name ends wrongly, or which is one of the inputs.
+
+    Examples
+    --------
+    >>> check_output(Path("warped.png"), IMAGE_NAMES)
+    Traceback (most recent call last):
+        ...
+    regcore.errors.InputError: warped.png: expected a name ending in .nii or .nii.gz, found '.png'
+    """
+    if not path.name.lower().endswith(names):
+        wanted = f"{', '.join(names[:-1])} or {names[-1]}" if len(names) > 1 else names[0]
+        raise InputError(f"{path}: expected a name ending in {wanted}, found {path.suffix!r}")
+    if path.is_dir():
+        raise InputError(f"{path}: expected a file to write, found a folder")
+    for given in inputs:
+        if given is not None and given.exists() and path.exists() and given.samefile(path):
+            raise InputError(f"{path}: expected an output apart from the inputs, found the same file")
+
+
+def use_threads(count: int) -> None:
+    """Set how many threads kernels run on."""
+    from regcore.kernels.parallel import set_threads
+
+    set_threads(count)
+
+
+def read_chain(paths: Iterable[Path], inverted: bool = False) -> Transform:
+    """Transforms of some files as one: ``[a, b]`` is ``a(b(x))``."""
+    from regcore.io.itk import read_transform
+    from regcore.transforms import Chain
+
+    chain = Chain([read_transform(path) for path in paths])
+    return chain.inverse() if inverted else chain

@@ -1,0 +1,205 @@
+"""``regcore apply``, ``invert``, ``compose`` and ``jacobian``."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from regcore.cli.options import (
+    AFFINE_NAMES,
+    FIELD_NAMES,
+    IMAGE_NAMES,
+    TABLE_NAMES,
+    Threads,
+    Transforms,
+    check_output,
+    read_chain,
+    use_threads,
+)
+from regcore.errors import InputError
+
+Reference = Annotated[
+    Path | None,
+    typer.Option(
+        "--reference", "-r", help="Image whose grid the field is written on: one affine and one field."
+    ),
+]
+
+
+if TYPE_CHECKING:
+    from regcore import space
+
+
+class Interpolation(StrEnum):
+    """How an image is read between its voxels."""
+
+    linear = "linear"
+    nearest = "nearest"
+    cubic = "cubic"
+
+
+class Frame(StrEnum):
+    """Which way the axes of a table of points run."""
+
+    ras = "ras"
+    lps = "lps"
+
+
+def apply(
+    source: Annotated[
+        Path, typer.Argument(metavar="INPUT", help="Image, label map, or table of points (.tsv, .csv).")
+    ],
+    output: Annotated[
+        Path, typer.Argument(metavar="OUTPUT", help="What to write: .nii.gz, or .tsv for points.")
+    ],
+    transform: Transforms,
+    reference: Annotated[
+        Path | None,
+        typer.Option("--reference", "-r", help="Image whose grid the output takes; not for points."),
+    ] = None,
+    labels: Annotated[
+        bool, typer.Option("--labels", "-l", help="INPUT holds labels: each voxel gets the likeliest one.")
+    ] = False,
+    interpolation: Annotated[
+        Interpolation, typer.Option("--interpolation", "-n", help="How intensities are read between voxels.")
+    ] = Interpolation.linear,
+    inverted: Annotated[
+        bool, typer.Option("--inverse", help="Invert the chain of transforms first (slow for fields).")
+    ] = False,
+    frame: Annotated[
+        Frame, typer.Option(help="Axes of a table of points: RAS+ (NIfTI) or LPS+ (ITK), millimetres.")
+    ] = Frame.ras,
+    threads: Threads = 0,
+) -> None:
+    """Bring an image, a label map or points through transforms.
+
+    Images are pulled back: every voxel of the reference asks the transform where to read INPUT. Points go
+    the transform's own way, from the fixed to the moving space; the columns x, y, z of their table are
+    replaced and all others are kept.
+
+    \b
+    regcore apply moving.nii.gz warped.nii.gz -r fixed.nii.gz -t xfm.h5
+    regcore apply atlas_labels.nii.gz labels.nii.gz -r fixed.nii.gz -t xfm.h5 --labels
+    regcore apply fixed_points.tsv moving_points.tsv -t xfm.h5
+    """
+    use_threads(threads)
+    if source.name.lower().endswith(TABLE_NAMES):
+        check_output(output, TABLE_NAMES, [source])
+        _apply_to_points(source, output, transform, inverted, frame)
+        return
+    check_output(output, IMAGE_NAMES, [source, reference, *transform])
+    if reference is None:
+        raise InputError("--reference: expected an image whose grid the output takes, found none")
+
+    from regcore.io.nifti import read_grid, read_image, read_labels, write_image
+    from regcore.resample import resample
+
+    image = read_labels(source) if labels else read_image(source)
+    how: Any = "label" if labels else interpolation.value
+    write_image(output, resample(image, read_grid(reference), read_chain(transform, inverted), how))
+
+
+def _apply_to_points(source: Path, output: Path, paths: list[Path], inverted: bool, frame: Frame) -> None:
+    import numpy as np
+
+    from regcore.io.tables import read_table, write_table
+
+    table = read_table(source)
+    missing = [axis for axis in "xyz" if axis not in table.columns]
+    if missing:
+        raise InputError(f"{source}: expected the columns x, y and z, found no {missing[0]}")
+    axes = list("xyz")
+    try:
+        points = table[axes].to_numpy(np.float64)
+    except ValueError:
+        raise InputError(f"{source}: expected numbers in x, y and z, found text") from None
+    if not np.isfinite(points).all():
+        raise InputError(f"{source}: expected finite numbers in x, y and z, found a missing or infinite one")
+    signs = np.array([1.0, 1.0, 1.0] if frame is Frame.ras else [-1.0, -1.0, 1.0])
+    mapped = read_chain(paths, inverted)(points * signs) * signs
+    for axis, values in zip(axes, mapped.T, strict=True):
+        table[axis] = [f"{value:.6f}" for value in values]
+    write_table(output, table)
+
+
+def invert(
+    transform: Annotated[Path, typer.Argument(metavar="TRANSFORM", help="Transform to invert.")],
+    output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="Inverse to write, .h5 (.txt if linear).")],
+    reference: Reference = None,
+    threads: Threads = 0,
+) -> None:
+    """Invert a transform.
+
+    Fields are inverted numerically on their own grid. A registration writes a more exact inverse itself (regcore register --inverse).
+
+    \b
+    regcore invert xfm.h5 inverse.h5
+    """
+    from regcore.io.itk import write_transform
+
+    check_output(output, (*FIELD_NAMES, *AFFINE_NAMES), [transform, reference])
+    use_threads(threads)
+    write_transform(output, read_chain([transform], inverted=True), _grid(reference))
+
+
+def compose(
+    transforms: Annotated[
+        list[Path],
+        typer.Argument(metavar="TRANSFORMS", help="Transforms; the last one meets the point first."),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Transform to write, .h5 (.txt if linear).")],
+    reference: Reference = None,
+    threads: Threads = 0,
+) -> None:
+    """Write several transforms as one.
+
+    A B C gives A(B(C(x))). Without a reference the file holds the chain as it is, exactly. With one, all of it becomes one affine and
+    one displacement field on that grid.
+
+    \b
+    regcore compose template_to_subject.h5 atlas_to_template.h5 -o atlas_to_subject.h5
+    """
+    from regcore.io.itk import write_transform
+
+    check_output(output, (*FIELD_NAMES, *AFFINE_NAMES), [*transforms, reference])
+    use_threads(threads)
+    write_transform(output, read_chain(transforms), _grid(reference))
+
+
+def jacobian(
+    output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="Map to write, .nii.gz.")],
+    transform: Transforms,
+    reference: Annotated[
+        Path, typer.Option("--reference", "-r", help="Image of the fixed space, whose grid the map takes.")
+    ],
+    relative: Annotated[
+        bool, typer.Option("--relative", help="Leave the affine part out: shape, not size.")
+    ] = False,
+    threads: Threads = 0,
+) -> None:
+    """Map where, and by how much, the moving image is larger.
+
+    The value is the natural logarithm of the Jacobian determinant. For a template-to-subject transform a value above 0 says that the subject is larger than the template
+    there; the volume ratio is its exponential.
+
+    \b
+    regcore jacobian logjac.nii.gz -r template.nii.gz -t template_to_subject.h5
+    """
+    check_output(output, IMAGE_NAMES, [reference, *transform])
+
+    from regcore.io.nifti import read_grid, write_image
+    from regcore.morphometry.jacobian import log_jacobian
+
+    use_threads(threads)
+    write_image(output, log_jacobian(read_chain(transform), read_grid(reference), relative=relative))
+
+
+def _grid(reference: Path | None) -> space.Grid | None:
+    if reference is None:
+        return None
+    from regcore.io.nifti import read_grid
+
+    return read_grid(reference)

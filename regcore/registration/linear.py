@@ -39,8 +39,8 @@ class LinearModel:
     """Affine maps ``x -> linear (x - centre) + centre + translation + start``, by parameters in millimetres.
 
     Parameters 0-2 translate, 3-5 rotate (rotation vector times `radius_mm`), 6 scales (or 6-11 strain: the
-    logarithm of a symmetric stretch) times `radius_mm`: one unit of any of them moves a point at the radius by
-    about a millimetre, which is what makes one optimiser step suit all of them.
+    logarithm of a symmetric stretch) times `radius_mm`: one unit of any of them moves a point at the radius
+    by about a millimetre, which is what makes one optimiser step suit all of them.
     """
 
     model: str

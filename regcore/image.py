@@ -19,7 +19,7 @@ class Image:
     Parameters
     ----------
     data : array, shape (X, Y, Z)
-        float32 for intensities, int32 for labels, uint8 for masks; made C-contiguous and read-only.
+        float32 for intensities, int32 for labels, uint8 for masks; made C-contiguous; nobody writes into it.
     grid : Grid
         Where the voxels lie.
 
@@ -39,10 +39,9 @@ class Image:
     grid: Grid
 
     def __post_init__(self) -> None:
-        """Check the shape and freeze the data."""
+        """Check the shape."""
         data = np.ascontiguousarray(self.data)
         if data.shape != self.grid.shape:
             raise InputError(f"image: expected data of shape {self.grid.shape}, found {data.shape}")
-        data = data.view()
-        data.setflags(write=False)
+        # not flagged read-only: numba compiles every kernel a second time for read-only arrays
         object.__setattr__(self, "data", data)

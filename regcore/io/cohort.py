@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -347,7 +348,7 @@ def _read_rows(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]
 
     The csv module and not pandas, because a workflow reads its cohort at the start of every job.
     """
-    reader = csv.reader(read_text(path).splitlines(), delimiter=separator(path))
+    reader = csv.reader(io.StringIO(read_text(path), newline=""), delimiter=separator(path))
     try:
         columns = [name.strip() for name in next(reader, [])]
         if not any(columns):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,10 @@ from regcore.image import Image
 from regcore.kernels.parallel import run_blocks
 from regcore.labels import kernels
 
+Float32 = npt.NDArray[np.float32]
+
 _VOXELS_AT_ONCE = 4096
+_VOXELS_IN_MEMORY = 65536
 
 
 def majority_vote(labels: Sequence[Image]) -> tuple[Image, Image]:
@@ -57,6 +60,7 @@ def local_weighted_vote(
     radius: int = 2,
     search: int = 0,
     power: float = 2.0,
+    neighbour_sigma_vox: float = 0.5,
 ) -> tuple[Image, Image]:
     """Vote in which an atlas counts as much as it looks like the target around the voxel.
 
@@ -76,7 +80,10 @@ def local_weighted_vote(
         An atlas may offer the best patch within this many voxels, with the label at its middle; 0 looks
         at the voxel itself only.
     power : float
-        How strongly likeness counts; 0 is the majority vote.
+        How strongly likeness counts; 0 is the plain vote.
+    neighbour_sigma_vox : float
+        Width, in voxels, of the Gaussian by which the votes of the 26 neighbours are heard too, which keeps
+        borders smooth; 0 hears none.
 
     Returns
     -------
@@ -104,11 +111,12 @@ def local_weighted_vote(
     >>> local_weighted_vote(images[0], images, maps)[0].data[2, 2, 0]
     np.int32(1)
     """
-    stack, fused, confidence, voxels = _start(target, images, labels)
-    for part in _parts(voxels):
-        weights, chosen, _ = _weigh(target, images, stack, part, radius, search, power)
-        run_blocks(kernels.vote, len(part), part, weights, chosen, fused, confidence, block=_VOXELS_AT_ONCE)
-    return Image(fused, target.grid), Image(confidence, target.grid)
+
+    def normalised(weights: Float32, _: Float32) -> Float32:
+        return np.asarray(weights / weights.sum(axis=1, keepdims=True))
+
+    settings = (radius, search, power, neighbour_sigma_vox)
+    return _fuse(target, images, labels, settings, normalised, joint=False)
 
 
 def joint_fusion(
@@ -116,9 +124,10 @@ def joint_fusion(
     images: Sequence[Image],
     labels: Sequence[Image],
     radius: int = 2,
-    search: int = 1,
+    search: int = 0,
     beta: float = 2.0,
-    alpha: float = 0.1,
+    alpha: float = 0.5,
+    neighbour_sigma_vox: float = 0.5,
 ) -> tuple[Image, Image]:
     """Joint label fusion: weights that also know which atlases err together.
 
@@ -128,7 +137,7 @@ def joint_fusion(
 
     Parameters
     ----------
-    target, images, labels, radius, search
+    target, images, labels, radius, search, neighbour_sigma_vox
         As for `local_weighted_vote`.
     beta : float
         Exponent of the entries of ``M``, above 0.
@@ -151,21 +160,76 @@ def joint_fusion(
     """
     if not (alpha > 0 and beta > 0):
         raise InputError(f"alpha, beta: expected both above 0, found {alpha:g} and {beta:g}")
-    stack, fused, confidence, voxels = _start(target, images, labels)
-    atlases = stack.shape[3]
-    for part in _parts(voxels):
-        _, chosen, residuals = _weigh(target, images, stack, part, radius, search, 1.0)
+
+    def minimising(_: Float32, residuals: Float32) -> Float32:
+        atlases = residuals.shape[1]
         # relative to the mean diagonal, so that single precision and alpha suit every contrast
         scale = np.trace(residuals, axis1=1, axis2=2)[:, None, None] / atlases
         matrix = (residuals.astype(np.float64) / np.maximum(scale, 1e-12)) ** beta
         level = np.trace(matrix, axis1=1, axis2=2) / atlases
         matrix[:, range(atlases), range(atlases)] += (alpha * np.maximum(level, 1e-6))[:, None]
-        solved = np.linalg.solve(matrix, np.ones((len(part), atlases, 1)))[..., 0]
+        solved = np.linalg.solve(matrix, np.ones((len(matrix), atlases, 1)))[..., 0]
         # a negative weight would take votes away from a label that others propose
-        weights = np.maximum(solved, 0.0)
-        weights = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
-        run_blocks(kernels.vote, len(part), part, weights, chosen, fused, confidence, block=_VOXELS_AT_ONCE)
-    return Image(fused, target.grid), Image(confidence, target.grid)
+        positive = np.maximum(solved, 0.0)
+        return np.asarray(positive / positive.sum(axis=1, keepdims=True), dtype=np.float32)
+
+    settings = (radius, search, 1.0, neighbour_sigma_vox)
+    return _fuse(target, images, labels, settings, minimising, joint=True)
+
+
+def _fuse(
+    target: Image,
+    images: Sequence[Image],
+    labels: Sequence[Image],
+    settings: tuple[int, int, float, float],
+    weigh: Callable[[Float32, Float32], Float32],
+    joint: bool,
+) -> tuple[Image, Image]:
+    """Weigh atlases where they disagree and let them vote; `weigh` takes likenesses and joint residuals."""
+    radius, search, power, sigma = settings
+    if radius < 1 or search < 0 or power < 0 or sigma < 0:
+        raise InputError(
+            "label fusion: expected radius >= 1, search, power and neighbour_sigma_vox >= 0, "
+            f"found {radius}, {search}, {power:g} and {sigma:g}"
+        )
+    if len(images) != len(labels):
+        raise InputError(
+            f"label fusion: expected an image a label map, found {len(images)} and {len(labels)}"
+        )
+    grid = target.grid
+    for image in (*images, *labels):
+        if not image.grid.matches(grid):
+            raise InputError(f"atlas: expected the target's grid {grid.shape}, found {image.grid.shape}")
+    stack = _stack_labels(labels)
+    atlases = stack.shape[3]
+    differs = np.empty(grid.shape, np.uint8)
+    run_blocks(kernels.disagreement, grid.shape[0], stack, differs)
+    voxels = np.argwhere(differs)
+    places = np.full(grid.shape, -1, np.int32)
+    places[differs != 0] = np.arange(len(voxels))
+
+    solid = np.array(grid.shape) > 1
+    reach, window = np.where(solid, radius, 0), np.where(solid, search, 0)
+    intensities = np.stack([np.asarray(image.data, dtype=np.float32) for image in images])
+    data = np.asarray(target.data, dtype=np.float32)
+    weights = np.empty((len(voxels), atlases), np.float32)
+    chosen = np.empty((len(voxels), atlases), np.int32)
+    for start in range(0, len(voxels), _VOXELS_IN_MEMORY):
+        part = slice(start, start + _VOXELS_IN_MEMORY)
+        count = len(voxels[part])
+        residuals = np.empty((count, atlases, atlases) if joint else (count, 0, 0), np.float32)
+        out = (weights[part], chosen[part], residuals)
+        arguments = (data, intensities, stack, voxels[part], reach, window, np.float32(power), out)
+        run_blocks(kernels.weigh, count, *arguments, block=_VOXELS_AT_ONCE)
+        weights[part] = weigh(weights[part], residuals)
+
+    squares = np.square(np.arange(-1, 2))
+    distances = squares[:, None, None] + squares[:, None] + squares
+    nearby = np.exp(-distances / (2 * max(sigma, 1e-3) ** 2)).astype(np.float32)
+    fused, confidence = stack[..., 0].copy(), np.ones(grid.shape, np.float32)
+    ballot: tuple[Any, ...] = (stack, voxels, places, weights, chosen, nearby, (fused, confidence))
+    run_blocks(kernels.vote, len(voxels), *ballot, block=_VOXELS_AT_ONCE)
+    return Image(fused, grid), Image(confidence, grid)
 
 
 def _stack_labels(labels: Sequence[Image]) -> npt.NDArray[np.int32]:
@@ -182,57 +246,3 @@ def _stack_labels(labels: Sequence[Image]) -> npt.NDArray[np.int32]:
     for index, image in enumerate(labels):
         stack[..., index] = image.data
     return stack
-
-
-def _start(
-    target: Image, images: Sequence[Image], labels: Sequence[Image]
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-    """Stacked labels, the result where all atlases agree, and the voxels where they do not."""
-    if len(images) != len(labels):
-        raise InputError(
-            f"label fusion: expected an image a label map, found {len(images)} and {len(labels)}"
-        )
-    for image in (*images, *labels):
-        if not image.grid.matches(target.grid):
-            raise InputError(
-                f"atlas: expected the target's grid {target.grid.shape}, found {image.grid.shape}"
-            )
-    stack = _stack_labels(labels)
-    differs = np.empty(target.grid.shape, np.uint8)
-    run_blocks(kernels.disagreement, target.grid.shape[0], stack, differs)
-    return stack, stack[..., 0].copy(), np.ones(target.grid.shape, np.float32), np.argwhere(differs)
-
-
-def _parts(voxels: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:
-    """Portions of the voxels whose weights fit into little memory."""
-    return [voxels[start : start + 65536] for start in range(0, len(voxels), 65536)]
-
-
-def _weigh(
-    target: Image,
-    images: Sequence[Image],
-    stack: npt.NDArray[np.int32],
-    voxels: npt.NDArray[np.int64],
-    radius: int,
-    search: int,
-    power: float,
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32], npt.NDArray[np.float32]]:
-    """Weights and chosen labels, shape (voxels, atlases), and joint residuals (voxels, atlases, atlases)."""
-    if radius < 1 or search < 0 or power < 0:
-        raise InputError(
-            "label fusion: expected radius >= 1, search >= 0 and power >= 0, "
-            f"found {radius}, {search} and {power:g}"
-        )
-    atlases = stack.shape[3]
-    solid = np.array(target.grid.shape) > 1
-    reach, window = np.where(solid, radius, 0), np.where(solid, search, 0)
-    out: Any = (
-        np.empty((len(voxels), atlases), np.float32),
-        np.empty((len(voxels), atlases), np.int32),
-        np.empty((len(voxels), atlases, atlases), np.float32),
-    )
-    intensities = np.stack([np.asarray(image.data, dtype=np.float32) for image in images])
-    data = np.asarray(target.data, dtype=np.float32)
-    arguments = (data, intensities, stack, voxels, reach, window, np.float32(power), out)
-    run_blocks(kernels.weigh, len(voxels), *arguments, block=_VOXELS_AT_ONCE)
-    return out[0], out[1], out[2]

@@ -137,7 +137,8 @@ def weigh(start, stop, target, images, labels, voxels, reach, search, power, out
             chosen[v, a] = label
             # likeness 1 is distance 0; the floor keeps a perfect match from dividing by zero
             weights[v, a] = (np.float32(2.02) - np.float32(2) * highest) ** (-power)
-        for a in range(atlases):
+        # joint residuals are filled in only where there is room for them
+        for a in range(residuals.shape[1]):
             for b in range(a, atlases):
                 both = _ZERO
                 for m in range(size):
@@ -147,17 +148,40 @@ def weigh(start, stop, target, images, labels, voxels, reach, search, power, out
 
 
 @kernel
-def vote(start, stop, voxels, weights, chosen, fused, confidence):  # type: ignore[no-untyped-def]
-    """Weighted vote at voxels start to stop."""
+def vote(start, stop, labels, voxels, places, weights, chosen, nearby, out):  # type: ignore[no-untyped-def]
+    """Weighted vote at voxels start to stop, heard with the votes of their neighbours.
+
+    `places` is a volume with each voxel's place in `weights` and `chosen`, -1 where all atlases agree;
+    `nearby` has shape (3, 3, 3): how much a neighbour's votes count; `out` is fused labels and confidence.
+    """
+    fused, confidence = out
     atlases = weights.shape[1]
-    found = np.empty(atlases, np.int32)
-    scores = np.empty(atlases, np.float32)
+    nx, ny, nz = places.shape
+    found = np.empty(27 * atlases, np.int32)
+    scores = np.empty(27 * atlases, np.float32)
     for v in range(start, stop):
-        count = _tally(chosen[v], weights[v], atlases, found, scores)
-        best = _winner(found, scores, count)
-        total = _ZERO
-        for i in range(count):
-            total += scores[i]
         x, y, z = voxels[v, 0], voxels[v, 1], voxels[v, 2]
+        count = 0
+        total = _ZERO
+        for i in range(max(x - 1, 0), min(x + 2, nx)):
+            for j in range(max(y - 1, 0), min(y + 2, ny)):
+                for k in range(max(z - 1, 0), min(z + 2, nz)):
+                    share = nearby[i - x + 1, j - y + 1, k - z + 1]
+                    if share == _ZERO:
+                        continue
+                    total += share
+                    place = places[i, j, k]
+                    # where all agree one vote speaks for all
+                    for a in range(atlases if place >= 0 else 1):
+                        label = chosen[place, a] if place >= 0 else labels[i, j, k, 0]
+                        at = 0
+                        while at < count and found[at] != label:
+                            at += 1
+                        if at == count:
+                            found[at] = label
+                            scores[at] = _ZERO
+                            count += 1
+                        scores[at] += share * weights[place, a] if place >= 0 else share
+        best = _winner(found, scores, count)
         fused[x, y, z] = found[best]
-        confidence[x, y, z] = scores[best] / total if total > _ZERO else _ZERO
+        confidence[x, y, z] = min(scores[best] / total, _ONE)

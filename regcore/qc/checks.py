@@ -85,7 +85,7 @@ def check_certificate(certificate: Mapping[str, object] | None, limit_mm: float 
     ----------
     certificate : mapping, optional
         Numbers whose key holds ``rms`` and ends in ``_mm`` are judged against `limit_mm` (or the
-        certificate's own ``threshold_mm``); a boolean ``passed`` in it decides instead where it is there.
+        certificate's own ``threshold_mm``); a boolean ``unbiased`` in it decides instead where it is there.
     limit_mm : float
 
     Examples
@@ -106,7 +106,7 @@ def check_certificate(certificate: Mapping[str, object] | None, limit_mm: float 
         and "rms" in key
         and key.endswith("_mm")
     }
-    said = certificate.get("passed")
+    said = certificate.get("unbiased", certificate.get("passed"))
     passed = said if isinstance(said, bool) else bool(judged) and max(judged.values()) <= limit
     words = [f"{key.removesuffix('_mm').replace('_', ' ')} {value:.3g} mm" for key, value in judged.items()]
     return Check(

@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 
-import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from PIL import Image as Picture
 
 from regcore.image import Image
@@ -19,30 +20,50 @@ from regcore.qc.planes import NAMES, Convention, Plane, foreground_box, planes
 OUTLINE = "#ffb000"
 MASK_OUTLINE = "#38c6f4"
 DPI = 100
-# names of subjects and structures are shown as they are, never read as mathematics
-mpl.rcParams["text.parse_math"] = False
 
 
-def png_bytes(figure: Figure, colours: int | None = None, dpi: int = DPI) -> bytes:
+def png_bytes(figure: Figure, palette: Sequence[str] | None = None, dpi: int = DPI) -> bytes:
     """Render a figure without a display; the same figure gives the same bytes.
 
     Parameters
     ----------
     figure : Figure
         Rendered at `dpi` dots an inch.
-    colours : int, optional
-        Reduce to a palette of that many colours, several times smaller; full colour where None.
+    palette : sequence of str, optional
+        Colours drawn over grey: the picture is reduced to greys and mixtures of these with grey, several
+        times smaller. Without it, the 256 colours that fit best.
     """
     canvas = FigureCanvasAgg(figure)
     figure.set_dpi(dpi)
     canvas.draw()  # type: ignore[no-untyped-call]
     pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
     picture = Picture.fromarray(pixels).convert("RGB")
-    if colours is not None:
-        picture = picture.quantize(colours, method=Picture.Quantize.MAXCOVERAGE, dither=Picture.Dither.NONE)
+    if palette is None:
+        reduced = picture.quantize(256, method=Picture.Quantize.MAXCOVERAGE, dither=Picture.Dither.NONE)
+    else:
+        fixed = Picture.new("P", (1, 1))
+        fixed.putpalette(mixtures(palette))
+        reduced = picture.quantize(palette=fixed, dither=Picture.Dither.NONE)
     stream = io.BytesIO()
-    picture.save(stream, format="PNG", optimize=True)
+    reduced.save(stream, format="PNG", optimize=True)
     return stream.getvalue()
+
+
+def mixtures(colours: Sequence[str], greys: int = 44) -> list[int]:
+    """Palette of greys and of each colour mixed with a few greys, as red, green, blue in turn.
+
+    Examples
+    --------
+    >>> len(mixtures(["#ffb000"])) // 3
+    80
+    """
+    levels = np.linspace(0, 255, greys)
+    rows = [np.repeat(levels[:, None], 3, axis=1)]
+    backgrounds = np.repeat(np.linspace(0, 255, 9)[:, None], 3, axis=1)
+    for colour in colours:
+        full = 255 * np.array(to_rgb(colour))
+        rows += [backgrounds * (1 - share) + full * share for share in (0.4, 0.6, 0.8, 1.0)]
+    return [int(level) for level in np.rint(np.concatenate(rows)).ravel()]
 
 
 def window(image: Image, lower: float = 1.0, upper: float = 99.5) -> tuple[float, float]:
@@ -95,16 +116,19 @@ def otsu_levels(values: npt.NDArray[np.float32]) -> tuple[float, float] | None:
 
 
 def canvas_of_planes(
-    shown: Sequence[Plane], height_px: int, footer_px: int = 0, gap_px: int = 6
+    shown: Sequence[Plane], width_px: int, footer_px: int = 0, gap_px: int = 6
 ) -> tuple[Figure, list[Axes]]:
     """Black figure with one axes a plane, all at the same scale in mm, side by side."""
     tallest = max(plane.size_mm[1] for plane in shown)
-    scale = height_px / tallest
+    gaps = gap_px * (len(shown) - 1)
+    # a tall picture, such as a single plane, is not wider than high pictures remain readable
+    scale = min((width_px - gaps) / sum(plane.size_mm[0] for plane in shown), 0.6 * width_px / tallest)
     widths = [plane.size_mm[0] * scale for plane in shown]
-    total = sum(widths) + gap_px * (len(shown) - 1)
+    total = float(width_px)
+    height_px = round(tallest * scale)
     full = height_px + footer_px
     figure = Figure(figsize=(total / DPI, full / DPI), dpi=DPI, facecolor="black")
-    axes, left = [], 0.0
+    axes, left = [], (total - sum(widths) - gaps) / 2
     for plane, wide in zip(shown, widths, strict=True):
         tall = plane.size_mm[1] * scale
         bottom = footer_px + (height_px - tall) / 2
@@ -114,9 +138,7 @@ def canvas_of_planes(
     return figure, axes
 
 
-def draw_plane(
-    axes: Axes, plane: Plane, levels: tuple[float, float], colours: str = "gray"
-) -> mpl.image.AxesImage:
+def draw_plane(axes: Axes, plane: Plane, levels: tuple[float, float], colours: str = "gray") -> AxesImage:
     """Show one plane, filling its axes."""
     drawn = axes.imshow(
         plane.values, origin="lower", cmap=colours, vmin=levels[0], vmax=levels[1],
@@ -135,10 +157,14 @@ def name_sides(axes: Axes, plane: Plane, size: float = 9) -> None:
         )  # fmt: skip
 
 
-def draw_outlines(axes: Axes, template: Plane, level: float | None, mask: Plane | None, width: float) -> None:
+def draw_outlines(
+    axes: Axes, template: Plane, levels: tuple[float, ...] | None, mask: Plane | None, width: float
+) -> None:
     """Draw the outlines of the template's tissue and of its mask."""
-    if level is not None and np.nanmin(template.values) < level < np.nanmax(template.values):
-        axes.contour(template.values, levels=[level], colors=[OUTLINE], linewidths=width)
+    low, high = float(np.nanmin(template.values)), float(np.nanmax(template.values))
+    inside = [level for level in levels or () if low < level < high]
+    if inside:
+        axes.contour(template.values, levels=inside, colors=[OUTLINE], linewidths=width)
     if mask is not None and mask.values.any() and not mask.values.all():
         axes.contour(mask.values.astype(np.float32), levels=[0.5], colors=[MASK_OUTLINE], linewidths=width)
 
@@ -147,7 +173,7 @@ def template_figure(
     template: Image,
     mask: Image | None = None,
     *,
-    height_px: int = 230,
+    width_px: int = 1040,
     convention: Convention = "neurological",
 ) -> bytes:
     """Template in three planes through the middle of its foreground, as a PNG.
@@ -158,13 +184,13 @@ def template_figure(
         Any orientation; a 2D image gives one plane.
     mask : Image, optional
         On the template's grid; centres and frames the picture.
-    height_px : int
-        Height of the pictures.
+    width_px : int
+        Width of the picture.
     convention : {"neurological", "radiological"}
         Side on which the subject's left is shown; the letters L and R are drawn either way.
     """
     shown = planes(template, foreground_box(template, mask), convention)
-    figure, axes = canvas_of_planes(shown, height_px, footer_px=18)
+    figure, axes = canvas_of_planes(shown, width_px, footer_px=18)
     levels = window(template)
     for ax, plane in zip(axes, shown, strict=True):
         draw_plane(ax, plane, levels)
@@ -172,9 +198,14 @@ def template_figure(
         caption = f"{plane.name}  {'xyz'[NAMES.index(plane.name)]} = {plane.position_mm:.0f} mm"
         box = ax.get_position()
         figure.text(
-            (box.x0 + box.x1) / 2, 5 / (height_px + 18), caption, color="#bbbbbb", fontsize=7, ha="center"
+            (box.x0 + box.x1) / 2,
+            5 / (figure.get_figheight() * DPI),
+            caption,
+            color="#bbbbbb",
+            fontsize=7,
+            ha="center",
         )
-    return png_bytes(figure, colours=64)
+    return png_bytes(figure, palette=())
 
 
 def member_figure(
@@ -182,7 +213,7 @@ def member_figure(
     warped: Image,
     mask: Image | None = None,
     *,
-    height_px: int = 190,
+    width_px: int = 520,
     convention: Convention = "neurological",
 ) -> bytes:
     """One member warped to the template, with the template's outlines drawn over it, as a PNG.
@@ -193,23 +224,23 @@ def member_figure(
         On the same grid.
     mask : Image, optional
         The template's mask, on the same grid; its outline is drawn in blue, and it frames the picture.
-    height_px : int
-        Height of the picture.
+    width_px : int
+        Width of the picture.
     convention : {"neurological", "radiological"}
         Side on which the subject's left is shown.
     """
     box = foreground_box(template, mask)
     fixed, moving = planes(template, box, convention), planes(warped, box, convention)
     masks: Sequence[Plane | None] = [None] * len(fixed) if mask is None else planes(mask, box, convention)
-    figure, axes = canvas_of_planes(moving, height_px)
+    figure, axes = canvas_of_planes(moving, width_px)
     levels = window(warped)
     inside = template.data if mask is None else template.data[mask.data > 0]
     split = otsu_levels(np.asarray(inside, dtype=np.float32).ravel())
     for ax, plane, outline, masked in zip(axes, moving, fixed, masks, strict=True):
         draw_plane(ax, plane, levels)
-        draw_outlines(ax, outline, None if split is None else split[0], masked, width=0.7)
+        draw_outlines(ax, outline, split, masked, width=0.6)
         name_sides(ax, plane, size=8)
-    return png_bytes(figure, colours=48)
+    return png_bytes(figure, palette=(OUTLINE, MASK_OUTLINE))
 
 
 def map_figure(
@@ -218,7 +249,7 @@ def map_figure(
     mask: Image | None = None,
     *,
     label: str = "",
-    height_px: int = 260,
+    width_px: int = 1040,
     convention: Convention = "neurological",
 ) -> bytes:
     """Map of non-negative values on the template's grid with the template's outlines and a scale, as a PNG.
@@ -234,7 +265,7 @@ def map_figure(
     """
     box = foreground_box(template, mask)
     shown, under = planes(values, box, convention), planes(template, box, convention)
-    figure, axes = canvas_of_planes(shown, height_px, footer_px=52)
+    figure, axes = canvas_of_planes(shown, width_px, footer_px=52)
     top = window(values, upper=99.8)[1]
     inside = template.data if mask is None else template.data[mask.data > 0]
     split = otsu_levels(np.asarray(inside, dtype=np.float32).ravel())
@@ -244,9 +275,10 @@ def map_figure(
         if split is not None:
             ax.contour(outline.values, levels=[split[0]], colors=["#ffffff66"], linewidths=0.5)
         name_sides(ax, plane)
-    scale = figure.add_axes((0.25, 34 / (height_px + 52), 0.5, 10 / (height_px + 52)))
+    tall = figure.get_figheight() * DPI
+    scale = figure.add_axes((0.25, 34 / tall, 0.5, 10 / tall))
     bar = figure.colorbar(drawn, cax=scale, orientation="horizontal")  # type: ignore[arg-type]
-    bar.set_label(label, color="white", fontsize=8, labelpad=1)
+    bar.set_label(label, color="white", fontsize=8, labelpad=1, parse_math=False)
     bar.outline.set_edgecolor("#888888")
     scale.tick_params(colors="white", labelsize=7, length=2, pad=1)
-    return png_bytes(figure, colours=128)
+    return png_bytes(figure)

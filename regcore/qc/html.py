@@ -15,9 +15,7 @@ def picture(data: bytes, alternative: str, style: str = "") -> Markup:
     """Image element with the picture embedded; `alternative` says what it shows to who cannot see it."""
     kind = "png" if data.startswith(b"\x89PNG") else "webp" if data[8:12] == b"WEBP" else "jpeg"
     source = f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
-    return Markup('<img class="{}" src="{}" alt="{}" loading="lazy" decoding="async">').format(
-        style, source, alternative
-    )
+    return Markup('<img class="{}" src="{}" alt="{}">').format(style, source, alternative)
 
 
 def table(frame: pd.DataFrame, most: int = 200) -> Markup:
@@ -80,6 +78,8 @@ def number(value: object) -> str:
         if math.isnan(real):
             return "–"
         return f"{real:,.0f}" if abs(real) >= 1e4 else f"{real:.4g}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(number(part) for part in value) + "]"
     return str(value)
 
 

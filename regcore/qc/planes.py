@@ -134,7 +134,8 @@ def planes(
     convention : {"neurological", "radiological"}
         Whether the subject's left is on the left (neurological) or on the right of the picture.
     centre : tuple of 3 int, optional
-        Index of the slices along the turned axes; the middle of the box where None.
+        Index of the slices along the turned axes; where None, the middle of the box, a little above it for
+        the axial slice.
 
     Examples
     --------
@@ -145,7 +146,11 @@ def planes(
     """
     turned = canonical(image)
     bounds = box or [(0, n) for n in turned.data.shape]
-    middle = centre or tuple((lower + upper - 1) // 2 for lower, upper in bounds)
+    # a head pictured with its neck has its brain above the middle
+    share = (0.5, 0.5, 0.6)
+    middle = centre or tuple(
+        int(lower + part * (upper - 1 - lower)) for part, (lower, upper) in zip(share, bounds, strict=True)
+    )
     cropped = turned.data[tuple(slice(*pair) for pair in bounds)]
     flat = [axis for axis in range(3) if turned.data.shape[axis] == 1]
     shown = []

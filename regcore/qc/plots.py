@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator
 
 from regcore.qc.figures import png_bytes
 from regcore.qc.outliers import THRESHOLD, robust_scores
@@ -17,13 +19,14 @@ MUTED = "#7b8794"
 BLUE = "#0072b2"
 PALE = "#9ecae1"
 VERMILION = "#d55e00"
+PALETTE = (BLUE, PALE, VERMILION)
 FEWEST_PIXELS_A_ROW = 12.5
 
 PANELS = (
-    ("rms_shape_update_mm", "Shape update, RMS (mm)", True),
+    ("rms_shape_update_mm", "Shape update, mm RMS", True),
     ("template_change", "Change of the template", True),
     ("sharpness", "Sharpness", False),
-    ("mean_similarity", "Mean similarity to the template", False),
+    ("mean_similarity", "Mean similarity", False),
 )
 
 
@@ -62,16 +65,18 @@ def convergence_figure(convergence: pd.DataFrame, threshold_mm: float | None = N
         axes.plot(iteration, values, "-o", color=BLUE, markersize=4.5, linewidth=1.6)
         if logarithmic and np.nanmin(values, initial=np.inf) > 0:
             axes.set_yscale("log")
+            axes.margins(y=0.2)
+            axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_formatter("")
         if column == "rms_shape_update_mm" and threshold_mm is not None:
             axes.axhline(threshold_mm, color=VERMILION, linestyle="--", linewidth=1.2)
-            axes.annotate(
-                f"stop {threshold_mm:g} mm", (1, threshold_mm), xycoords=("axes fraction", "data"),
-                xytext=(-2, 3), textcoords="offset points", ha="right", fontsize=7.5, color=VERMILION,
-            )  # fmt: skip
+            title += f" (dashed: {threshold_mm:g})"
         tidy_axes(axes)
         axes.set_title(title, fontsize=9, color=INK, loc="left")
         axes.set_xlabel("iteration", fontsize=8, color=INK)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlim(iteration.min() - 0.5, iteration.max() + 0.5)
         if stages is not None:
             for at in np.flatnonzero(stages[1:] != stages[:-1]):
                 axes.axvline(
@@ -79,11 +84,14 @@ def convergence_figure(convergence: pd.DataFrame, threshold_mm: float | None = N
                 )
             starts = [0, *(np.flatnonzero(stages[1:] != stages[:-1]) + 1)]
             for start in starts:
+                # falling curves leave room at the bottom, rising ones at the top
+                height, align = (0.03, "bottom") if logarithmic else (0.97, "top")
                 axes.annotate(
-                    stages[start], (iteration[start], 1), xycoords=("data", "axes fraction"), xytext=(0, -7),
-                    textcoords="offset points", fontsize=6.5, color=MUTED, ha="left",
+                    shorten(stages[start], 16), (iteration[start] - 0.46, height),
+                    xycoords=("data", "axes fraction"), rotation=90, fontsize=6.5, color=MUTED,
+                    ha="left", va=align, parse_math=False,
                 )  # fmt: skip
-    return png_bytes(figure, colours=64, dpi=130)
+    return png_bytes(figure, PALETTE, dpi=130)
 
 
 def structure_figure(
@@ -115,7 +123,7 @@ def structure_figure(
     zero : bool
         Draw a line at zero.
     most : int
-        Show at most that many structures: those with the largest share of outliers, then spread.
+        Show at most that many structures: those with the widest middle half.
     """
     values = pd.to_numeric(frame[value], errors="coerce")
     table = pd.DataFrame({"name": frame[structure].astype(str), "value": values})
@@ -129,50 +137,55 @@ def structure_figure(
     names = sorted(groups, key=lambda name: (-float(np.median(groups[name])), name))
     columns = 1 if len(names) <= 24 else 2
     rows = max(-(-len(names) // columns), 1)
-    tall = max(rows * FEWEST_PIXELS_A_ROW * (1.5 if rows <= 24 else 1.0), 60) + 58
-    figure = Figure(figsize=(10.4, tall / 100), layout="constrained")
+    size = 6.6 if rows > 24 else 8.0
+    height = rows * FEWEST_PIXELS_A_ROW * (1.5 if rows <= 24 else 1.0) / 100 + 0.62
+    figure = Figure(figsize=(10.4, height))
     all_axes = figure.subplots(1, columns, squeeze=False)[0]
-    spread = (
-        np.concatenate([*groups.values(), np.array([0.0] if zero else [])])
-        if groups
-        else np.array([0.0, 1.0])
-    )
+    # margins in inches: names to the left, the axis below; a layout engine takes seconds on 150 names
+    names_wide = 0.2 + 0.0074 * size * max((len(shorten(name)) for name in names), default=0)
+    figure.subplots_adjust(
+        left=names_wide / 10.4, right=1 - 0.12 / 10.4, top=1 - 0.08 / height, bottom=0.48 / height,
+        wspace=(names_wide + 0.15) / ((10.4 - 0.3 - columns * names_wide) / columns),
+    )  # fmt: skip
+    spread = np.concatenate([*groups.values(), np.array([0.0])]) if groups else np.array([1.0, 2.0])
+    if not zero and groups:
+        spread = spread[:-1]
     for column, axes in enumerate(all_axes):
         shown = names[column * rows : (column + 1) * rows]
-        for row, name in enumerate(shown):
-            draw_distribution(axes, row, groups[name])
         tidy_axes(axes, size=7)
-        axes.set_yticks(
-            range(len(shown)), [shorten(name) for name in shown], fontsize=6.6 if rows > 24 else 8
-        )
+        if logarithmic:
+            axes.set_xscale("log")
+            axes.set_xlim(float(spread.min()) / 1.15, float(spread.max()) * 1.15)
+            axes.xaxis.set_major_formatter("{x:,g}")
+            axes.xaxis.set_minor_formatter("")
+        else:
+            pad = 0.03 * float(np.ptp(spread)) or 1.0
+            axes.set_xlim(float(spread.min()) - pad, float(spread.max()) + pad)
+        draw_distributions(axes, [groups[name] for name in shown])
+        axes.set_yticks(range(len(shown)), [shorten(name) for name in shown], fontsize=size, parse_math=False)
         axes.tick_params(axis="y", length=0)
         axes.set_ylim(rows - 0.4, -0.6)
         axes.grid(False, axis="y")
         if zero:
             axes.axvline(0, color=MUTED, linewidth=0.9)
-        if logarithmic:
-            axes.set_xscale("log")
-        else:
-            low, high = float(spread.min()), float(spread.max())
-            pad = 0.03 * (high - low) or 1.0
-            axes.set_xlim(low - pad, high + pad)
-        axes.set_xlabel(label, fontsize=8.5, color=INK)
-    return png_bytes(figure, colours=64, dpi=125)
+        axes.set_xlabel(label, fontsize=8.5, color=INK, parse_math=False)
+    return png_bytes(figure, PALETTE, dpi=125)
 
 
-def draw_distribution(axes: Axes, row: float, values: npt.NDArray[np.float64]) -> None:
-    """Draw one row of `structure_figure`."""
-    far = np.abs(robust_scores(values)) >= THRESHOLD
-    near = values[~far]
-    lower, middle, upper = np.percentile(values, [25, 50, 75])
-    axes.plot([near.min(), near.max()], [row, row], color=MUTED, linewidth=0.8, solid_capstyle="butt")
-    axes.plot([lower, upper], [row, row], color=PALE, linewidth=4.6, solid_capstyle="butt")
-    axes.plot([middle], [row], "|", color=INK, markersize=6, markeredgewidth=1.4)
-    if far.any():
-        axes.plot(
-            values[far], np.full(int(far.sum()), row), "o", markersize=3.4, markerfacecolor="none",
-            markeredgecolor=VERMILION, markeredgewidth=0.9,
-        )  # fmt: skip
+def draw_distributions(axes: Axes, groups: Sequence[npt.NDArray[np.float64]]) -> None:
+    """Draw the rows of `structure_figure`."""
+    quartiles = np.array([np.percentile(values, [25, 50, 75]) for values in groups]).reshape(-1, 3)
+    far = [np.abs(robust_scores(values)) >= THRESHOLD for values in groups]
+    near = [values[~out] for values, out in zip(groups, far, strict=True)]
+    rows = np.arange(len(groups))
+    axes.hlines(rows, [v.min() for v in near], [v.max() for v in near], color=MUTED, linewidth=0.8)
+    axes.hlines(rows, quartiles[:, 0], quartiles[:, 2], color=PALE, linewidth=4.6)
+    axes.plot(quartiles[:, 1], rows, "|", color=INK, markersize=6, markeredgewidth=1.4)
+    axes.plot(
+        np.concatenate([v[out] for v, out in zip(groups, far, strict=True)] or [np.array([])]),
+        np.repeat(rows, [int(out.sum()) for out in far]),
+        "o", markersize=3.4, markerfacecolor="none", markeredgecolor=VERMILION, markeredgewidth=0.9,
+    )  # fmt: skip
 
 
 def shorten(text: str, most: int = 34) -> str:
@@ -201,10 +214,10 @@ def runtime_figure(summary: pd.DataFrame) -> bytes:
     axes = figure.subplots()
     minutes = summary["total_seconds"].to_numpy(np.float64) / 60
     axes.barh(np.arange(len(summary)), minutes, color=BLUE, height=0.66)
-    axes.set_yticks(range(len(summary)), [shorten(str(rule)) for rule in summary["rule"]])
+    axes.set_yticks(range(len(summary)), [shorten(str(rule)) for rule in summary["rule"]], parse_math=False)
     axes.invert_yaxis()
     tidy_axes(axes)
     axes.grid(False, axis="y")
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel("minutes, all jobs together", fontsize=8, color=INK)
-    return png_bytes(figure, colours=32, dpi=120)
+    return png_bytes(figure, PALETTE, dpi=120)

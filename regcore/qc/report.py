@@ -161,7 +161,8 @@ def facts(data: ReportData) -> list[tuple[str, str]]:
         rows.append(("iterations", str(len(data.convergence))))
     if data.templates:
         grid = data.templates[-1][1].grid
-        rows.append(("template voxel", " × ".join(f"{size:.3g}" for size in grid.spacing) + " mm"))
+        sizes = [f"{size:.3g}" for size in grid.spacing]
+        rows.append(("template voxel, mm", sizes[0] if len(set(sizes)) == 1 else " × ".join(sizes)))
     name = checks.first_column(data.volumes, *STRUCTURE)
     if data.volumes is not None and name is not None:
         rows.append(("structures", str(data.volumes[name].nunique())))
@@ -222,8 +223,8 @@ def template_pictures(data: ReportData) -> list[tuple[str, bytes]]:
         mask = data.template_mask
         if mask is not None and not mask.grid.matches(image.grid):
             mask = None
-        height = 300 if index == 0 else 150
-        shown.append((label, template_figure(image, mask, height_px=height, convention=data.convention)))
+        width = 1040 if index == 0 else 520
+        shown.append((label, template_figure(image, mask, width_px=width, convention=data.convention)))
     return shown
 
 

@@ -1,0 +1,319 @@
+"""Outlier scores, checks, display planes, figures, and the page as a whole."""
+
+import io
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image as Picture
+
+from regcore.image import Image
+from regcore.qc import checks
+from regcore.qc.figures import map_figure, member_figure, mixtures, otsu_levels, template_figure
+from regcore.qc.outliers import measure_outliers, member_keys, robust_scores, structure_outliers
+from regcore.qc.planes import canonical, foreground_box, planes
+from regcore.qc.plots import convergence_figure, structure_figure
+from regcore.qc.report import ReportData, build_report
+from regcore.space import Grid
+
+HOSTILE = "<script>alert(1)</script>\"'&$x_1^{$ {{ 7*7 }}"
+
+
+def ball(affine=None, shape=(24, 28, 20), radius=8.0):
+    grid = Grid(shape, np.diag([2.0, 2.0, 3.0, 1.0]) if affine is None else affine)
+    offset = np.stack(np.meshgrid(*(np.arange(n) - (n - 1) / 2 for n in shape), indexing="ij"), axis=-1)
+    distance = np.linalg.norm(offset, axis=-1)
+    data = np.clip(radius - distance, 0, 1) * (1 + (distance < radius / 2))
+    return Image(data.astype(np.float32), grid)
+
+
+def picture_of(png):
+    return Picture.open(io.BytesIO(png))
+
+
+def test_scores_are_standard_deviations_for_normal_values():
+    values = np.random.default_rng(1).normal(5.0, 2.0, 20001)
+    np.testing.assert_allclose(robust_scores(values), (values - 5.0) / 2.0, atol=0.15)
+
+
+def test_scores_ignore_what_is_not_finite_and_survive_equal_values():
+    scores = robust_scores([1.0, 2.0, np.nan, 3.0, np.inf, 50.0])
+    assert np.isnan(scores[[2, 4]]).all()
+    assert scores[5] > 10
+    assert (robust_scores([7.0] * 6) == 0).all()
+    assert (robust_scores([0.1 + 0.2, 0.3, 0.3, 0.3]) == 0).all()
+    assert (robust_scores([1.0, 900.0]) == 0).all()
+    assert robust_scores([]).size == 0
+
+
+def test_one_value_apart_from_equal_ones_is_found():
+    # the median absolute deviation is zero here
+    scores = robust_scores([0.0] * 20 + [4.0])
+    assert scores[-1] > 3.5
+    assert (scores[:-1] == 0).all()
+
+
+def test_measures_are_flagged_on_the_side_that_matters():
+    frame = pd.DataFrame(
+        {
+            "participant_id": list("abcdef"),
+            "similarity_after": [0.8, 0.81, 0.82, 0.79, 0.2, 1.5],
+            "other": 0.0,
+        }
+    )
+    found = measure_outliers(frame, {"similarity_after": "low", "missing": "high"})
+    assert found["member"].tolist() == ["sub-e"]
+    assert found["score"].iloc[0] < -3.5
+    both = measure_outliers(frame, {"similarity_after": "both"})
+    assert set(both["member"]) == {"sub-e", "sub-f"}
+
+
+def test_structures_are_compared_with_the_same_structure_only():
+    values = {"large": [100.0, 101, 99, 100], "small": [1.0, 1.1, 0.9, 5.0]}
+    frame = pd.DataFrame(
+        [{"participant_id": m, "name": n, "v": v[i]} for n, v in values.items() for i, m in enumerate("abcd")]
+    )
+    found = structure_outliers(frame, "name", "v")
+    assert found[["member", "structure"]].to_numpy().tolist() == [["sub-d", "small"]]
+
+
+def test_keys_name_sessions_once():
+    frame = pd.DataFrame({"participant_id": ["sub-01", "02"], "session_id": ["ses-a", np.nan]})
+    assert member_keys(frame).tolist() == ["sub-01_ses-a", "sub-02"]
+
+
+@pytest.mark.parametrize("codes", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
+@pytest.mark.parametrize("flips", [(1, 1, 1), (-1, 1, -1), (-1, -1, -1)])
+def test_any_orientation_gives_the_same_picture(codes, flips):
+    image = Image(
+        np.random.default_rng(0).random((5, 6, 7), np.float32), Grid((5, 6, 7), np.diag([2, 3, 4, 1.0]))
+    )
+    # the same voxels at the same places, stored in another order
+    turned = image.data.transpose(codes)[tuple(slice(None, None, f) for f in flips)]
+    to_old = np.zeros((4, 4))
+    to_old[3, 3] = 1
+    for axis, (code, flip) in enumerate(zip(codes, flips, strict=True)):
+        to_old[code, axis] = flip
+        to_old[code, 3] = 0 if flip > 0 else image.data.shape[code] - 1
+    other = Image(turned, Grid(turned.shape, image.grid.affine @ to_old))
+    np.testing.assert_array_equal(canonical(other).data, image.data)
+    np.testing.assert_allclose(canonical(other).affine, image.grid.affine)
+    assert canonical(other).spacing == (2.0, 3.0, 4.0)
+
+
+def test_oblique_axes_go_to_the_nearest_anatomical_axis():
+    angle = np.deg2rad(20)
+    affine = np.diag([-1.0, 2.0, 3.0, 1.0])
+    affine[:3, :3] = [
+        [np.cos(angle), -np.sin(angle), 0],
+        [np.sin(angle), np.cos(angle), 0],
+        [0, 0, 1],
+    ] @ affine[:3, :3]
+    turned = canonical(Image(np.zeros((4, 5, 6), np.float32), Grid((4, 5, 6), affine)))
+    assert turned.spacing == pytest.approx((1.0, 2.0, 3.0))
+    assert turned.affine[0, 0] > 0
+
+
+def test_sides_follow_the_convention():
+    image = ball()
+    data = image.data.copy()
+    data[-3:] = 9  # the subject's right
+    marked = Image(data, image.grid)
+    left = planes(marked, convention="neurological")[0]
+    right = planes(marked, convention="radiological")[0]
+    assert left.sides == ("L", "R")
+    assert right.sides == ("R", "L")
+    assert left.values[10, -1] == 9
+    assert right.values[10, 0] == 9
+    # sagittal pictures do not depend on it
+    assert planes(marked, convention="radiological")[2].sides == ("P", "A")
+
+
+def test_a_2d_image_gives_one_plane():
+    image = Image(np.ones((30, 20, 1), np.float32), Grid((30, 20, 1), np.eye(4)))
+    shown = planes(image, foreground_box(image))
+    assert [plane.name for plane in shown] == ["axial"]
+    assert shown[0].values.shape == (20, 30)
+    assert picture_of(template_figure(image)).width == 1040
+
+
+def test_the_frame_ignores_a_stray_voxel():
+    image = ball(shape=(64, 64, 64))
+    data = image.data.copy()
+    data[0, 0, 0] = 5
+    box = foreground_box(Image(data, image.grid))
+    assert box[0][0] > 15
+
+
+def test_figures_have_the_asked_width_and_true_proportions():
+    image = ball()
+    mask = Image((image.data > 0).astype(np.uint8), image.grid)
+    assert picture_of(template_figure(image, mask, width_px=500)).width == 500
+    assert picture_of(member_figure(image, image, mask)).width == 520
+    assert picture_of(map_figure(image, image, mask, label=HOSTILE)).width == 1040
+    for plane in planes(image):
+        assert plane.size_mm[0] == plane.values.shape[1] * (2.0)
+        assert plane.aspect == (1.5 if plane.name != "axial" else 1.0)
+
+
+def test_figures_are_small_and_the_same_every_time():
+    image = ball()
+    assert member_figure(image, image) == member_figure(image, image)
+    assert len(member_figure(image, image)) < 40_000
+
+
+def test_a_member_that_is_empty_constant_or_nan_is_still_drawn():
+    image = ball()
+    for value in (0.0, 3.0, np.nan):
+        member = Image(np.full(image.data.shape, value, np.float32), image.grid)
+        assert picture_of(member_figure(image, member)).width == 520
+    assert otsu_levels(np.zeros(5, np.float32)) is None
+
+
+def test_a_palette_never_has_more_colours_than_a_png_allows():
+    assert len(mixtures(["#ffb000", "#38c6f4"])) // 3 <= 256
+
+
+@pytest.mark.parametrize("count", [1, 3, 148, 400])
+def test_structures_are_drawn_whatever_their_number(count):
+    generator = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        [(f"{HOSTILE} {i}", v) for i in range(count) for v in generator.lognormal(i / 40, 0.1, 5)],
+        columns=["structure", "volume"],
+    )
+    size = picture_of(structure_figure(frame, "structure", "volume", "mm3", logarithmic=True)).size
+    assert size[0] == 1300
+    assert size[1] < 1800
+
+
+def test_structures_without_a_usable_value_are_drawn_as_nothing():
+    frame = pd.DataFrame({"structure": ["a", "b"], "volume": [0.0, np.nan]})
+    assert structure_figure(frame, "structure", "volume", "mm3", logarithmic=True).startswith(b"\x89PNG")
+
+
+def test_convergence_is_drawn_from_one_row_and_with_gaps():
+    row = {
+        "iteration": 1,
+        "stage": HOSTILE,
+        "rms_shape_update_mm": 0.5,
+        "template_change": np.nan,
+        "sharpness": 0.1,
+    }
+    assert convergence_figure(pd.DataFrame([row]), 0.1).startswith(b"\x89PNG")
+    assert convergence_figure(pd.DataFrame([row, row | {"iteration": 2}])).startswith(b"\x89PNG")
+
+
+def test_certificate_uses_its_own_verdict_first():
+    assert checks.check_certificate({"a_rms_mm": 0.05}).verdict == "pass"
+    assert checks.check_certificate({"a_rms_mm": 0.05, "threshold_mm": 0.01}).verdict == "fail"
+    assert checks.check_certificate({"a_rms_mm": 0.05, "unbiased": False}).verdict == "fail"
+    assert checks.check_certificate(None).verdict == "none"
+    assert checks.check_certificate({"a_rms_mm": float("nan")}).verdict == "fail"
+
+
+def test_registrations_that_fold_fail():
+    frame = pd.DataFrame({"folded_voxels": [0, 3], "inverse_consistency_mean_vox": [0.01, 0.5]})
+    assert [check.verdict for check in checks.check_registrations(frame)] == ["fail", "look"]
+    assert checks.check_registrations(None) == []
+
+
+def full_data():
+    image = ball()
+    members = [f"sub-{i:02d}" for i in range(5)] + [HOSTILE]
+    structures = pd.DataFrame(
+        [
+            {"participant_id": m, "label": s, "structure": f"{HOSTILE}{s}", "volume_mm3": 10.0 + i + s,
+             "absolute_mean": 0.1 * i, "relative_mean": 0.02 * i, "dice": 0.8}
+            for i, m in enumerate(members) for s in (1, 2)
+        ]
+    )  # fmt: skip
+    registrations = pd.DataFrame(
+        {"participant_id": members, "similarity_after": [0.8, 0.81, 0.79, 0.8, 0.8, 0.1], "folded_voxels": 0}
+    )
+    return ReportData(
+        title=HOSTILE,
+        versions={HOSTILE: HOSTILE},
+        settings={HOSTILE: {HOSTILE: [HOSTILE]}},
+        cohort=pd.DataFrame({HOSTILE: [HOSTILE]}),
+        quarantine=pd.DataFrame({"participant_id": [HOSTILE], "reason": [HOSTILE]}),
+        templates=[(HOSTILE, image), ("last", image)],
+        template_mask=Image((image.data > 0).astype(np.uint8), image.grid),
+        convergence=pd.DataFrame({"iteration": [1, 2], "stage": HOSTILE, "rms_shape_update_mm": [1.0, 0.05]}),
+        convergence_threshold_mm=0.1,
+        certificate={HOSTILE: HOSTILE, "mean_displacement_rms_mm": 0.01},
+        members=[("sub-" + m.removeprefix("sub-"), member_figure(image, image)) for m in members],
+        variance=image,
+        volumes=structures,
+        jacobians=structures,
+        overlap=structures,
+        registrations=registrations,
+        runtime=pd.DataFrame({"rule": [HOSTILE, "b"], "seconds": [3.0, 4.0], "memory_mb": [10.0, 20.0]}),
+        outputs=pd.DataFrame({"path": [HOSTILE], "description": [HOSTILE]}),
+    )
+
+
+@pytest.fixture(scope="module")
+def page():
+    return build_report(full_data())
+
+
+def test_the_page_fetches_nothing(page):
+    without_pictures = re.sub(r'"data:image/png;base64,[A-Za-z0-9+/=]+"', '""', page)
+    for word in ("http:", "https:", "//", "@import", "url(", "<script", "<link", "<iframe", "javascript:"):
+        assert word not in without_pictures, word
+    assert "default-src 'none'" in page
+
+
+def test_hostile_names_are_text_everywhere(page):
+    assert "alert(1)" in page
+    assert "<script>" not in page
+    assert "{{ 7*7 }}" in page
+    # no attribute is closed early by a quote within a name
+    assert 'alt="<' not in page
+    assert re.search(r'alt="[^"]*&lt;script&gt;', page)
+
+
+def test_every_picture_says_what_it_shows(page):
+    pictures = re.findall(r"<img [^>]*>", page)
+    assert len(pictures) >= 13
+    assert all(re.search(r'alt="[^"]{10,}"', element) for element in pictures)
+    assert len(page) < 1_500_000
+
+
+def test_the_flagged_member_comes_first(page):
+    mosaic = page[page.index('id="members"') : page.index('id="variance"')]
+    captions = re.findall(r"<figcaption>(.*?)</figcaption>", mosaic)
+    assert len(captions) == 6
+    assert "outlier" in captions[0]
+    assert all("outlier" not in caption for caption in captions[1:])
+
+
+def test_every_link_in_the_page_has_a_target(page):
+    for name in re.findall(r'href="#([a-z]+)"', page):
+        assert f'id="{name}"' in page
+
+
+def test_a_study_without_a_template_still_has_a_report():
+    page = build_report(ReportData(title="pairs"))
+    assert "no template built" in page
+    assert 'id="template"' not in page
+
+
+def test_empty_tables_are_passed_over():
+    empty = pd.DataFrame({"participant_id": [], "structure": [], "volume_mm3": [], "dice": []})
+    page = build_report(
+        ReportData(
+            title="t",
+            volumes=empty,
+            overlap=empty,
+            jacobians=empty,
+            registrations=empty,
+            quarantine=empty,
+            convergence=empty,
+            cohort=empty,
+            outputs=empty,
+            runtime=pd.DataFrame({"rule": [], "seconds": []}),
+        )
+    )
+    assert "No image was set aside" in page

@@ -171,6 +171,15 @@ def test_a_member_that_is_empty_constant_or_nan_is_still_drawn():
     assert otsu_levels(np.zeros(5, np.float32)) is None
 
 
+def test_white_paper_stays_white_and_outliers_stay_orange():
+    frame = pd.DataFrame({"structure": "a", "volume": [1.0, 1.1, 0.9, 1.05, 8.0]})
+    pixels = np.asarray(
+        picture_of(structure_figure(frame, "structure", "volume", "mm3")).convert("RGB")
+    ).astype(int)
+    assert (pixels[0, 0] == 255).all()
+    assert (pixels[..., 0] - pixels[..., 2] > 120).any()
+
+
 def test_a_palette_never_has_more_colours_than_a_png_allows():
     assert len(mixtures(["#ffb000", "#38c6f4"])) // 3 <= 256
 

@@ -49,14 +49,15 @@ def png_bytes(figure: Figure, palette: Sequence[str] | None = None, dpi: int = D
     return stream.getvalue()
 
 
-def mixtures(colours: Sequence[str], greys: int = 44) -> list[int]:
+def mixtures(colours: Sequence[str], greys: int = 32) -> list[int]:
     """Palette of greys and of each colour mixed with a few greys, as red, green, blue in turn.
 
     Examples
     --------
     >>> len(mixtures(["#ffb000"])) // 3
-    80
+    68
     """
+    # Pillow looks colours up in steps of 8 levels: with 32 greys white stays white and black stays black
     levels = np.linspace(0, 255, greys)
     rows = [np.repeat(levels[:, None], 3, axis=1)]
     backgrounds = np.repeat(np.linspace(0, 255, 9)[:, None], 3, axis=1)

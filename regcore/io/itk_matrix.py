@@ -49,10 +49,10 @@ def linear_matrix(path: Path, kind: str, parameters: Array, fixed: Array) -> Arr
     """
     name, _, spaces = kind.partition("_")
     if name not in PARAMETERS or not spaces.endswith("3_3"):
-        raise InputError(f"{path}: expected a 3D affine, rigid or field transform, found {kind or 'none'}")
+        raise InputError(f"{path}: expected a 3D affine, rigid or field transform, found {kind!r}")
     if parameters.size != PARAMETERS[name]:
         raise InputError(
-            f"{path}: expected {PARAMETERS[name]} parameters for {kind}, found {parameters.size}"
+            f"{path}: expected {PARAMETERS[name]} parameters for {name}, found {parameters.size}"
         )
     matrix = np.eye(4)
     if name == "IdentityTransform":
@@ -62,7 +62,7 @@ def linear_matrix(path: Path, kind: str, parameters: Array, fixed: Array) -> Arr
         return matrix
     if fixed.size < 3:
         raise InputError(
-            f"{path}: expected a centre in the fixed parameters of {kind}, found {fixed.size} numbers"
+            f"{path}: expected a centre in the fixed parameters of {name}, found {fixed.size} numbers"
         )
     if name == "Euler3DTransform":
         linear, shift = _euler(parameters[:3], fixed), parameters[3:6]

@@ -18,12 +18,13 @@ from nibabel.spatialimages import HeaderDataError
 from regcore.errors import InputError
 from regcore.image import Image
 from regcore.io.atomic import atomic_path
+from regcore.io.files import GZIP_MAGIC, existing_file, extension, read_bytes, unreadable
+from regcore.io.itk_images import ITK_EXTENSIONS, read_itk, read_itk_header
 from regcore.space import Grid
 
 NIFTI_EXTENSIONS = (".nii", ".nii.gz")
 # the stubs of isal declare the class as an instance
 GZIP_ERROR: Any = igzip_lib.IsalError
-ITK_EXTENSIONS = (".mha", ".mhd", ".nrrd", ".nhdr")
 READ_ERRORS: tuple[type[Exception], ...] = (
     OSError,
     EOFError,
@@ -41,19 +42,6 @@ READ_ERRORS: tuple[type[Exception], ...] = (
 MILLIMETRES_PER_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 GZIP_LEVEL = 1
 HEADER_BYTES = 540
-GZIP_MAGIC = b"\x1f\x8b"
-
-
-def extension(path: str | os.PathLike[str]) -> str:
-    """Lower-case extension of a file, with both parts of ``.nii.gz``.
-
-    Examples
-    --------
-    >>> extension("sub-01_T1w.nii.gz")
-    '.nii.gz'
-    """
-    name = Path(path).name.lower()
-    return ".nii.gz" if name.endswith(".nii.gz") else Path(name).suffix
 
 
 def read_image(
@@ -91,7 +79,7 @@ def read_image(
     array([2., 2., 2.])
     """
     path = existing_file(path)
-    values, affine = _read_itk(path) if extension(path) in ITK_EXTENSIONS else read_values(path)
+    values, affine = read_itk(path) if extension(path) in ITK_EXTENSIONS else read_values(path)
     data = _three_axes(path, values)
     wanted = np.dtype(dtype)
     if np.issubdtype(data.dtype, np.floating) and (not allow_nan or np.issubdtype(wanted, np.integer)):
@@ -140,11 +128,7 @@ def read_grid(path: str | os.PathLike[str]) -> Grid:
     kind = extension(path)
     try:
         if kind in ITK_EXTENSIONS:
-            reader = _simpleitk(path).ImageFileReader()
-            reader.SetFileName(str(path))
-            reader.ReadImageInformation()
-            shape = tuple(reader.GetSize())
-            affine = _itk_affine(reader.GetOrigin(), reader.GetSpacing(), reader.GetDirection())
+            shape, affine = read_itk_header(path)
         else:
             with path.open("rb") as raw:
                 block = raw.read(HEADER_BYTES)
@@ -156,7 +140,7 @@ def read_grid(path: str | os.PathLike[str]) -> Grid:
     except InputError:
         raise
     except READ_ERRORS as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     return _grid(path, _three_axis_shape(path, shape), affine)
 
 
@@ -232,36 +216,6 @@ def write_image(
             stream.write(values)
 
 
-def existing_file(path: str | os.PathLike[str]) -> Path:
-    """Return `path`, or say in one line why there is nothing to read there.
-
-    Raises
-    ------
-    InputError
-        If the file is missing, a folder, or empty.
-    """
-    path = Path(path)
-    if path.is_dir():
-        raise InputError(f"{path}: expected a file, found a folder")
-    if not path.is_file():
-        raise InputError(f"{path}: expected a file, found nothing there")
-    if path.stat().st_size == 0:
-        raise InputError(f"{path}: expected data, found an empty file (0 bytes)")
-    return path
-
-
-def read_bytes(path: Path) -> bytes:
-    """All bytes of a file, unpacked if it is gzip-compressed."""
-    content = path.read_bytes()
-    return bytes(igzip.decompress(content)) if content[:2] == GZIP_MAGIC else content
-
-
-def _unreadable(path: Path, error: BaseException) -> InputError:
-    lines = str(error).strip().splitlines()
-    reason = lines[-1].strip() if lines else type(error).__name__
-    return InputError(f"{path}: expected a readable image, found a damaged or foreign file ({reason})")
-
-
 def _header(path: Path, block: bytes) -> Any:
     """NIfTI-1 or NIfTI-2 header of the first bytes of a file."""
     for header_class in (nibabel.Nifti1Header, nibabel.Nifti2Header):
@@ -309,48 +263,11 @@ def read_values(path: Path) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64]]:
     except InputError:
         raise
     except READ_ERRORS as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     if slope is not None and (slope != 1.0 or intercept != 0.0):
         # float64 keeps whole numbers of any integer type whole
         values = values * np.float64(slope) + np.float64(intercept or 0.0)
     return values, _nifti_affine(header)
-
-
-def _simpleitk(path: Path) -> Any:
-    try:
-        import SimpleITK
-    except ImportError as error:
-        raise InputError(
-            f"{path}: expected SimpleITK for {extension(path)} files, found none installed "
-            "(pip install 'regcore[formats]')"
-        ) from error
-    return SimpleITK
-
-
-def _itk_affine(origin: Any, spacing: Any, direction: Any) -> npt.NDArray[np.float64]:
-    """RAS+ affine of ITK's LPS geometry; a 2D image lies in the plane z = 0."""
-    size = len(origin)
-    affine = np.eye(4)
-    affine[:size, :size] = np.reshape(direction, (size, size)) * np.asarray(spacing)
-    affine[:size, 3] = origin
-    return np.asarray(np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine)
-
-
-def _read_itk(path: Path) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64]]:
-    itk = _simpleitk(path)
-    try:
-        image = itk.ReadImage(str(path))
-    except RuntimeError as error:
-        raise _unreadable(path, error) from error
-    components, dimension = image.GetNumberOfComponentsPerPixel(), image.GetDimension()
-    if components != 1 or dimension not in (2, 3):
-        raise InputError(
-            f"{path}: expected a scalar 2D or 3D image, found {dimension}D with {components} values a voxel"
-        )
-    values = itk.GetArrayFromImage(image)
-    if values.dtype.kind not in "iuf":
-        raise InputError(f"{path}: expected one number a voxel, found data of type {values.dtype}")
-    return values.T, _itk_affine(image.GetOrigin(), image.GetSpacing(), image.GetDirection())
 
 
 def _three_axis_shape(path: Path, shape: tuple[int, ...]) -> tuple[int, int, int]:

@@ -31,7 +31,7 @@ def png_bytes(figure: Figure, palette: Sequence[str] | None = None, dpi: int = D
         Rendered at `dpi` dots an inch.
     palette : sequence of str, optional
         Colours drawn over grey: the picture is reduced to greys and mixtures of these with grey, several
-        times smaller. Without it, the 256 colours that fit best.
+        times smaller; an empty one keeps every grey. Without it, the 256 colours that fit best.
     """
     canvas = FigureCanvasAgg(figure)
     figure.set_dpi(dpi)
@@ -40,6 +40,8 @@ def png_bytes(figure: Figure, palette: Sequence[str] | None = None, dpi: int = D
     picture = Picture.fromarray(pixels).convert("RGB")
     if palette is None:
         reduced = picture.quantize(256, method=Picture.Quantize.MAXCOVERAGE, dither=Picture.Dither.NONE)
+    elif not palette:
+        reduced = picture.convert("L")
     else:
         fixed = Picture.new("P", (1, 1))
         fixed.putpalette(mixtures(palette))

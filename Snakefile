@@ -1,0 +1,65 @@
+"""Groupwise registration of a population of images: see README.md for how to use it, config.yaml for every setting."""
+
+from snakemake.utils import min_version
+
+min_version("9.5")
+
+
+configfile: f"{workflow.basedir}/config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/prepare.smk"
+include: "rules/template.smk"
+include: "rules/population.smk"
+include: "rules/atlas.smk"
+include: "rules/pairwise.smk"
+include: "rules/tables.smk"
+include: "rules/report.smk"
+
+
+localrules:
+    all,
+    pairwise,
+    template,
+    population,
+    atlas,
+    tables,
+    report,
+
+
+rule all:
+    default_target: True
+    input:
+        EVERYTHING,
+        STRICT,
+
+
+rule pairwise:
+    input:
+        PAIRWISE,
+
+
+rule template:
+    input:
+        TEMPLATE,
+
+
+rule population:
+    input:
+        POPULATION,
+
+
+rule atlas:
+    input:
+        ATLAS,
+
+
+rule tables:
+    input:
+        TABLES,
+
+
+rule report:
+    input:
+        f"{RESULTS}/report.html",

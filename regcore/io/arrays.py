@@ -1,0 +1,59 @@
+"""Numpy arrays in one file, and folders that share their files."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from regcore.errors import InputError
+from regcore.io.atomic import atomic_path
+
+
+def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Write named arrays to a ``.npz`` file, whole or not at all; the same arrays give the same bytes.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_arrays(Path(folder) / "a.npz", {"one": np.ones(2)})
+    ...     read_arrays(Path(folder) / "a.npz")["one"].tolist()
+    [1.0, 1.0]
+    """
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, allow_pickle=False, **{name: np.asarray(array) for name, array in arrays.items()})
+
+
+def read_arrays(path: str | os.PathLike[str]) -> dict[str, npt.NDArray[Any]]:
+    """Read the arrays that `write_arrays` wrote.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, damaged, or holds Python objects.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+        raise InputError(f"{path}: expected arrays in a .npz file, found {error}") from error
+
+
+def link_files(source: Path, target: Path) -> None:
+    """Give a folder the files of another one, by hard links where the file system has them."""
+    target.mkdir(parents=True, exist_ok=True)
+    for file in sorted(source.iterdir()):
+        if file.name.startswith(".") or not file.is_file():
+            continue
+        with atomic_path(target / file.name) as temporary:
+            try:
+                os.link(file, temporary)
+            except OSError:
+                shutil.copyfile(file, temporary)

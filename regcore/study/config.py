@@ -1,0 +1,404 @@
+"""What a study asks for: frozen settings built from ``config.yaml``, refused where they cannot work."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from regcore.errors import InputError
+from regcore.registration.settings import (
+    DeformableSettings,
+    LinearSettings,
+    RegistrationSettings,
+    preset,
+)
+
+_DEFAULT = RegistrationSettings()
+_ATLAS_TO_MEMBER = RegistrationSettings(
+    linear=(), deformable=DeformableSettings(shrink=(2, 1), iterations=(30, 20))
+)
+TARGETS = ("pairwise", "template", "population", "atlas", "tables", "report")
+
+
+@dataclass(frozen=True)
+class CohortSettings:
+    """Where the images are.
+
+    Parameters
+    ----------
+    source : str
+        BIDS folder, or a table with `participant_id` and `image`.
+    suffix : str
+        Suffix of the images in a BIDS folder; also names the published images.
+    entities : dict
+        Further entities of the images in a BIDS folder, such as ``{"run": "1"}``.
+    labels_from, labels_description, masks_from : str, optional
+        Derivative folders with labels and masks of the members, and the ``desc-`` of the labels.
+    label_names : str, optional
+        Table with `index` and `name`; found beside the labels if it is not given.
+    """
+
+    source: str = ""
+    suffix: str = "T1w"
+    entities: dict[str, str] = field(default_factory=dict)
+    labels_from: str | None = None
+    labels_description: str | None = None
+    masks_from: str | None = None
+    label_names: str | None = None
+
+
+@dataclass(frozen=True)
+class PrepareSettings:
+    """What happens to every image before it is registered.
+
+    Parameters
+    ----------
+    n4 : bool
+        Whether to correct the intensity bias field (N4, needs SimpleITK).
+    winsorise_percent : tuple of 2 float
+        Foreground percentiles at which intensities are cut.
+    """
+
+    n4: bool = False
+    winsorise_percent: tuple[float, float] = (0.5, 99.5)
+
+    def __post_init__(self) -> None:
+        """Refuse percentiles in the wrong order."""
+        if self.winsorise_percent[0] >= self.winsorise_percent[1]:
+            raise InputError(
+                f"prepare.winsorise_percent: expected the lower value first, found {self.winsorise_percent}"
+            )
+
+
+@dataclass(frozen=True)
+class TemplateStage:
+    """Iterations of the template that share one kind of registration.
+
+    Parameters
+    ----------
+    name : str
+        Shown in the tables.
+    repeats : int
+        Most iterations of this stage; fewer if the template stops moving.
+    registration : RegistrationSettings
+        Starts from the transforms of the iteration before.
+    """
+
+    name: str
+    repeats: int
+    registration: RegistrationSettings
+
+
+def _rigid_to_deformable() -> tuple[TemplateStage, ...]:
+    def linear(model: str, shrink: float, iterations: int) -> RegistrationSettings:
+        stage = LinearSettings(model=model, shrink=(shrink,), iterations=(iterations,), rotations_deg=0)
+        return RegistrationSettings(linear=(stage,), deformable=None)
+
+    def deformable(shrink: tuple[float, ...], iterations: tuple[int, ...]) -> RegistrationSettings:
+        return RegistrationSettings(
+            linear=(), deformable=DeformableSettings(shrink=shrink, iterations=iterations)
+        )
+
+    return (
+        TemplateStage("rigid", 2, linear("rigid", 4, 40)),
+        TemplateStage("affine", 3, linear("affine", 4, 40)),
+        TemplateStage("coarse", 3, deformable((4,), (30,))),
+        TemplateStage("medium", 3, deformable((2,), (20,))),
+        TemplateStage("fine", 2, deformable((2, 1), (10, 10))),
+    )
+
+
+@dataclass(frozen=True)
+class TemplateSettings:
+    """How the template is built.
+
+    Parameters
+    ----------
+    name : str
+        Of the template, letters and digits.
+    spacing_mm : float, optional
+        Voxel size; the mean over the cohort if it is not given.
+    sharpen : bool
+        Whether the iterations register to a sharpened copy of the average.
+    stop_mm : float
+        A stage ends early when the shape of the template moves less than this, RMS.
+    stages : tuple of TemplateStage
+        In order.
+    """
+
+    name: str = "Study"
+    spacing_mm: float | None = None
+    sharpen: bool = True
+    stop_mm: float = 0.05
+    stages: tuple[TemplateStage, ...] = field(default_factory=_rigid_to_deformable)
+
+    @property
+    def iterations(self) -> tuple[TemplateStage, ...]:
+        """Stage of iteration 1, 2, ..."""
+        return tuple(stage for stage in self.stages for _ in range(stage.repeats))
+
+
+@dataclass(frozen=True)
+class PopulationSettings:
+    """What is published of every member: `interpolation` of the warped image (``linear`` or ``cubic``)."""
+
+    interpolation: str = "linear"
+
+
+@dataclass(frozen=True)
+class AtlasSettings:
+    """How labels are carried from atlases to the members.
+
+    Parameters
+    ----------
+    name : str
+        Of the set of atlases, in file names.
+    participants : tuple of str
+        Members whose labels are atlases.
+    table : str, optional
+        Further atlases: `atlas_id`, `image`, `labels`.
+    label_names : str, optional
+        Table with `index` and `name`.
+    route : str
+        ``direct`` registers every atlas to every subject; ``template`` composes their transforms.
+    start : str
+        Where a direct registration starts: the ``template`` composition, or ``none``.
+    fusion : str
+        ``local`` (weighted by local similarity) or ``majority``.
+    radius_vox : int
+        Half width of the window of local similarity.
+    include_atlases : bool
+        Whether atlas members are labelled too, by the other atlases.
+    registration : RegistrationSettings
+        Of an atlas to a subject.
+    library_registration : RegistrationSettings
+        Of an atlas from the table to the template.
+    """
+
+    name: str = "Cohort"
+    participants: tuple[str, ...] = ()
+    table: str | None = None
+    label_names: str | None = None
+    route: str = "direct"
+    start: str = "template"
+    fusion: str = "local"
+    radius_vox: int = 2
+    include_atlases: bool = False
+    registration: RegistrationSettings = _ATLAS_TO_MEMBER
+    library_registration: RegistrationSettings = _DEFAULT
+
+    @property
+    def needs_template(self) -> bool:
+        """Whether transforms to the template are used."""
+        return self.route == "template" or self.start == "template"
+
+
+@dataclass(frozen=True)
+class PairwiseSettings:
+    """Which images are registered to each other.
+
+    Parameters
+    ----------
+    pairs : str, optional
+        Table with `fixed` and `moving`, participants or files.
+    reference : str, optional
+        Participant or image file to which every member is registered.
+    registration : RegistrationSettings
+    """
+
+    pairs: str | None = None
+    reference: str | None = None
+    registration: RegistrationSettings = _DEFAULT
+
+
+@dataclass(frozen=True)
+class TablesSettings:
+    """What the tables hold.
+
+    Parameters
+    ----------
+    intracranial_labels : tuple of int
+        Labels that together are the intracranial volume; all labels if empty.
+    surface_distances : bool
+        Whether the overlap table has surface distances.
+    """
+
+    intracranial_labels: tuple[int, ...] = ()
+    surface_distances: bool = True
+
+
+@dataclass(frozen=True)
+class ReportSettings:
+    """Title of the report and the side on which its pictures show the subject's left."""
+
+    title: str | None = None
+    convention: str = "neurological"
+
+
+@dataclass(frozen=True)
+class Study:
+    """Everything a study asks for.
+
+    Parameters
+    ----------
+    results : str
+        Folder of all outputs.
+    targets : tuple of str
+        What ``all`` makes.
+    batch_size : int
+        Members a job works on.
+    threads : int
+        Threads of a job.
+    strict : bool
+        Whether the workflow fails, after everything else, if an image was set aside.
+
+    Examples
+    --------
+    >>> study = Study.from_dict({"cohort": {"source": "cohort.tsv"}, "template": {"stop_mm": 0.1}})
+    >>> study.template.stop_mm, study.threads
+    (0.1, 1)
+    >>> Study.from_dict({"cohort": {"source": "cohort.tsv"}, "threads": 0})
+    Traceback (most recent call last):
+        ...
+    regcore.errors.InputError: config threads: expected at least 1, found 0
+    """
+
+    cohort: CohortSettings = CohortSettings()
+    results: str = "results"
+    targets: tuple[str, ...] = ("template", "population", "tables", "report")
+    batch_size: int = 1
+    threads: int = 1
+    strict: bool = False
+    prepare: PrepareSettings = PrepareSettings()
+    template: TemplateSettings = TemplateSettings()
+    population: PopulationSettings = PopulationSettings()
+    atlas: AtlasSettings = AtlasSettings()
+    pairwise: PairwiseSettings = PairwiseSettings()
+    tables: TablesSettings = TablesSettings()
+    report: ReportSettings = ReportSettings()
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Study:
+        """Build from the content of a configuration file.
+
+        Raises
+        ------
+        InputError
+            For the first key that is unknown, misspelt, of the wrong kind or impossible.
+        """
+        from regcore.study.schema import check_schema
+
+        check_schema(
+            values, json.loads((resources.files("regcore.study") / "config.schema.json").read_text())
+        )
+        try:
+            study = cls(
+                **{name: _section(name, value) for name, value in values.items() if name in _known(cls)}
+            )
+        except InputError as error:
+            raise error if str(error).startswith("config ") else InputError(f"config {error}") from None
+        study._check_targets()
+        return study
+
+    def _check_targets(self) -> None:
+        if "atlas" in self.targets and not (self.atlas.participants or self.atlas.table):
+            raise InputError(
+                "config atlas.participants: expected participants or a table of atlases for this target, "
+                "found neither"
+            )
+        if "pairwise" in self.targets and not (self.pairwise.pairs or self.pairwise.reference):
+            raise InputError(
+                "config pairwise.reference: expected a reference or a table of pairs for this target, "
+                "found neither"
+            )
+        names = [stage.name for stage in self.template.stages]
+        if len(set(names)) < len(names):
+            raise InputError(f"config template.stages: expected each name once, found {', '.join(names)}")
+        if not self.template.iterations:
+            raise InputError("config template.stages: expected at least one iteration, found none")
+
+
+def _known(kind: type[Any]) -> list[str]:
+    return [item.name for item in fields(kind)]
+
+
+_SECTIONS: dict[str, type[Any]] = {
+    "cohort": CohortSettings,
+    "prepare": PrepareSettings,
+    "template": TemplateSettings,
+    "population": PopulationSettings,
+    "atlas": AtlasSettings,
+    "pairwise": PairwiseSettings,
+    "tables": TablesSettings,
+    "report": ReportSettings,
+}
+
+
+def _section(name: str, value: Any) -> Any:
+    """Settings of one top-level key."""
+    if name not in _SECTIONS:
+        return tuple(value) if isinstance(value, list) else value
+    kind = _SECTIONS[name]
+    ready = {key: _value(name, key, entry) for key, entry in value.items()}
+    return kind(**ready)
+
+
+def _value(section: str, key: str, value: Any) -> Any:
+    if key in ("registration", "library_registration"):
+        return registration_settings(f"{section}.{key}", value)
+    if key == "stages":
+        return tuple(_stage(f"template.stages[{index}]", entry) for index, entry in enumerate(value))
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _stage(key: str, value: Mapping[str, Any]) -> TemplateStage:
+    settings = registration_settings(
+        key, {"linear": value.get("linear", []), "deformable": value.get("deformable")}
+    )
+    if not settings.linear and settings.deformable is None:
+        raise InputError(f"{key}: expected a linear or a deformable registration, found neither")
+    return TemplateStage(str(value["name"]), int(value.get("repeats", 1)), settings)
+
+
+def registration_settings(key: str, value: str | Mapping[str, Any]) -> RegistrationSettings:
+    """Settings from the name of a preset or from a mapping with `linear` and `deformable`.
+
+    Examples
+    --------
+    >>> registration_settings("atlas.registration", "affine").deformable is None
+    True
+    """
+    try:
+        return preset(value) if isinstance(value, str) else RegistrationSettings.from_dict(value)
+    except InputError as error:
+        raise InputError(f"{key}.{error}") from None
+
+
+def find_participants(wanted: Sequence[str], known: Sequence[str], key: str) -> list[str]:
+    """The member keys that names in a configuration stand for; ``sub-`` may be left out.
+
+    Examples
+    --------
+    >>> find_participants(["01"], ["sub-01", "sub-02"], "atlas.participants")
+    ['sub-01']
+    """
+    found = []
+    for name in wanted:
+        full = name if name.startswith("sub-") else f"sub-{name}"
+        matches = [key for key in known if key == full or key.startswith(f"{full}_ses-")]
+        if not matches:
+            raise InputError(f"config {key}: expected a participant of the cohort, found {name!r}")
+        found += [match for match in matches if match not in found]
+    return found
+
+
+def existing_path(text: str, key: str) -> Path:
+    """The path that a configuration names, refused if nothing is there."""
+    path = Path(text)
+    if not path.exists():
+        raise InputError(f"config {key}: expected a file or folder, found nothing at {text}")
+    return path

@@ -1,0 +1,113 @@
+"""Stage 2: the partial sums of an iteration become the next template."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from regcore.errors import InputError
+from regcore.groupwise import (
+    PartialSum,
+    average,
+    combine,
+    convergence_row,
+    has_converged,
+    shape_update,
+    sharpen,
+)
+from regcore.io.arrays import link_files, read_arrays
+from regcore.io.itk import write_transform
+from regcore.io.nifti import read_image, write_image
+from regcore.io.tables import read_json, write_json
+from regcore.resample import resample
+from regcore.study.job import LOGGER
+from regcore.study.manifest import read_manifest, usable_members
+from regcore.study.template import PARTIAL, PASSED
+from regcore.transforms import Transform, identity
+
+STATE = "convergence.json"
+TEMPLATE = "template.nii.gz"
+ROWS = "registrations.json"
+
+
+def gather_template(
+    registered: Sequence[Path],
+    previous: Sequence[Path],
+    output: Path,
+    iteration: int,
+    stage: str,
+    sharpen_copy: bool,
+    stop_mm: float,
+) -> None:
+    """Average what the batches bring, move the average to the middle of the population, judge convergence.
+
+    Parameters
+    ----------
+    registered : sequence of Path
+        Folders of all batches of this iteration.
+    previous : sequence of Path
+        Folder of the template of the iteration before; empty for the first average.
+    output : Path
+        Folder for `template.nii.gz`, `target.nii` (what the next iteration registers to), `update.h5`,
+        `convergence.json` (all iterations so far) and `registrations.json`.
+    iteration : int
+        Number, 0 for the first average.
+    stage : str
+        Name of the stage.
+    sharpen_copy : bool
+        Whether the next iteration registers to a sharpened copy.
+    stop_mm : float
+        Shape update (RMS, mm) at which the stage stops.
+    """
+    before: dict[str, Any] = {"rows": [], "stopped": None}
+    if previous:
+        before = read_json(previous[0] / STATE)
+    if (registered[0] / PASSED).exists():
+        link_files(previous[0], output)
+        row = before["rows"][-1] | {"iteration": iteration, "passed_through": True}
+        write_json(output / STATE, before | {"rows": [*before["rows"], row]})
+        LOGGER.info("stage %s has converged: iteration %d repeats the one before", stage, iteration)
+        return
+    partial = read_partials(registered, "template")
+    update: Transform = shape_update(partial) if iteration else identity()
+    template = resample(average(partial), partial.grid, update)
+    rows = list(before["rows"])
+    members = usable_members(registered, "template")
+    if iteration:
+        similarities = [entry["quality"]["similarity_after"] for _, _, entry in members]
+        last = read_image(previous[0] / TEMPLATE)
+        row = convergence_row(iteration, stage, last, template, partial, update, similarities)
+        rows.append(row | {"passed_through": False})
+        LOGGER.info("shape update %.4f mm RMS", row["rms_shape_update_mm"])
+    stopped = stage if has_converged(rows, stop_mm) else None
+    write_image(output / TEMPLATE, template)
+    write_image(output / "target.nii", sharpen(template) if sharpen_copy else template)
+    write_transform(output / "update.h5", update, partial.grid)
+    write_json(
+        output / ROWS,
+        [
+            {"member": key, "stage": stage, "iteration": iteration} | entry.get("quality", {})
+            for _, key, entry in members
+        ],
+    )
+    write_json(output / STATE, {"rows": rows, "stopped": stopped})
+
+
+def read_partials(folders: Sequence[Path], what: str) -> PartialSum:
+    """Sum of the partial sums of all batches that have one, in the order of the folders.
+
+    Raises
+    ------
+    InputError
+        If no batch has any.
+    """
+    total: PartialSum | None = None
+    for folder in folders:
+        if any(entry["status"] == "ok" for entry in read_manifest(folder).values()):
+            part = PartialSum.from_arrays(read_arrays(folder / PARTIAL))
+            # two at a time: memory does not grow with the cohort
+            total = part if total is None else combine([total, part])
+    if total is None:
+        raise InputError(f"{what}: expected at least one usable image, found none (see quarantine.tsv)")
+    return total

@@ -1,0 +1,76 @@
+"""Manifests: what a batch job says about each of its members, so that later jobs know whom to leave out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from regcore.errors import InputError
+from regcore.io.tables import read_json, write_json
+from regcore.space import Grid
+
+Entry = dict[str, Any]
+NAME = "manifest.json"
+
+
+def good(**values: Any) -> Entry:
+    """Entry of a member that went through."""
+    return {"status": "ok", **values}
+
+
+def set_aside(stage: str, reason: str, **values: Any) -> Entry:
+    """Entry of a member that is left out from here on."""
+    return {"status": "quarantined", "stage": stage, "reason": reason, **values}
+
+
+def write_manifest(folder: Path, members: Mapping[str, Entry]) -> None:
+    """Write the manifest of a folder; it comes last, so that a folder with a manifest is complete."""
+    write_json(folder / NAME, {"members": dict(members)})
+
+
+def read_manifest(folder: Path) -> dict[str, Entry]:
+    """Entries of all members of a folder.
+
+    Raises
+    ------
+    InputError
+        If the folder has no manifest.
+    """
+    entries: dict[str, Entry] = read_json(Path(folder) / NAME)["members"]
+    return entries
+
+
+def usable(folder: Path) -> Iterator[tuple[str, Entry]]:
+    """Members of a folder that went through, with their entries."""
+    for key, entry in read_manifest(folder).items():
+        if entry["status"] == "ok":
+            yield key, entry
+
+
+def usable_members(folders: Iterable[Path], what: str) -> list[tuple[Path, str, Entry]]:
+    """Folder, key and entry of every member that went through, refused if there is none."""
+    found = [(Path(folder), key, entry) for folder in folders for key, entry in usable(folder)]
+    if not found:
+        raise InputError(f"{what}: expected at least one usable image, found none (see quarantine.tsv)")
+    return found
+
+
+def grid_to_dict(grid: Grid) -> dict[str, Any]:
+    """Plain values of a grid."""
+    return {"shape": list(grid.shape), "affine": np.asarray(grid.affine).tolist()}
+
+
+def grid_from_dict(values: Mapping[str, Any]) -> Grid:
+    """Grid from the values of `grid_to_dict`.
+
+    Examples
+    --------
+    >>> grid = Grid((2, 3, 4), np.diag([2.0, 2, 2, 1]))
+    >>> grid_from_dict(grid_to_dict(grid)).matches(grid)
+    True
+    """
+    shape = values["shape"]
+    return Grid((int(shape[0]), int(shape[1]), int(shape[2])), np.array(values["affine"], np.float64))

@@ -1,0 +1,166 @@
+"""Stage 5: structures, Jacobians, overlap and a picture of every member of a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, cast
+
+import numpy as np
+import pandas as pd
+
+from regcore.errors import InputError
+from regcore.image import Image
+from regcore.io.atomic import atomic_path
+from regcore.io.cohort import read_label_names
+from regcore.io.itk import read_transform
+from regcore.io.nifti import read_grid, read_image, read_labels
+from regcore.io.tables import write_table
+from regcore.labels.overlap import dice, overlap_table
+from regcore.morphometry import structure_jacobians, structure_volumes
+from regcore.qc.figures import member_figure
+from regcore.resample import resample
+from regcore.space import Grid
+from regcore.study.config import TablesSettings
+from regcore.study.job import LOGGER
+from regcore.study.manifest import Entry, good, read_manifest, write_manifest
+from regcore.study.outputs import Layout
+
+Names = Mapping[int, str]
+
+
+def measure_batch(
+    prepared: Path,
+    population: Path | None,
+    atlas: Path | None,
+    output: Path,
+    layout: Layout,
+    labels: Mapping[str, str],
+    names: Mapping[str, str],
+    atlas_name: str,
+    settings: TablesSettings,
+    convention: str,
+) -> None:
+    """Measure the members of a batch; rows go to one table a kind in `output`.
+
+    Parameters
+    ----------
+    prepared : Path
+        Folder of the prepared batch.
+    population, atlas : Path or None
+        Folders of this batch, where there is a template or there are atlases.
+    output : Path
+        Folder for tables, pictures and the manifest.
+    layout : Layout
+        Where the published files lie.
+    labels : mapping
+        Member to its own label file.
+    names : mapping
+        Tables of label names: ``own``, ``atlas``.
+    atlas_name : str
+        Of the set of atlases.
+    settings : TablesSettings
+    convention : str
+        Side on which pictures show the subject's left.
+    """
+    known = {kind: read_label_names(file) for kind, file in names.items()}
+    placed = {} if population is None else read_manifest(population)
+    fused = {} if atlas is None else read_manifest(atlas)
+    tables: dict[str, list[pd.DataFrame]] = {"volumes": [], "jacobians": [], "overlap": []}
+    entries: dict[str, Entry] = {}
+    for key, entry in read_manifest(prepared).items():
+        entries[key] = entry
+        if entry["status"] != "ok":
+            continue
+        grid = read_grid(prepared / entry["image"])
+        maps = _label_maps(key, grid, labels, fused, layout, atlas_name)
+        in_template = placed.get(key, {}).get("status") == "ok"
+        for kind, image in maps.items():
+            _measure(tables, key, kind, image, known.get(kind, {}), layout if in_template else None, settings)
+        if len(maps) == 2:
+            overlap = _overlap(maps["atlas"], maps["own"], known.get("atlas", {}), settings.surface_distances)
+            tables["overlap"].append(_with_key(overlap, key, "atlas"))
+        entries[key] = good()
+        if in_template:
+            entries[key] |= {"picture": _picture(key, layout, output, convention)}
+        LOGGER.info("%s: measured %s", key, ", ".join(maps) or "no labels")
+    for name, frames in tables.items():
+        if frames:
+            write_table(output / f"{name}.tsv", pd.concat(frames, ignore_index=True))
+    write_manifest(output, entries)
+
+
+def _label_maps(
+    key: str,
+    grid: Grid,
+    labels: Mapping[str, str],
+    fused: Mapping[str, Entry],
+    layout: Layout,
+    atlas_name: str,
+) -> dict[str, Image]:
+    """Own and fused labels of a member, as far as there are any, on the grid of its image."""
+    maps = {}
+    if fused.get(key, {}).get("status") == "ok":
+        maps["atlas"] = read_labels(layout.fused(key, atlas_name))
+    if key in labels:
+        try:
+            own = read_labels(labels[key])
+            maps["own"] = own if own.grid.matches(grid) else resample(own, grid, None, "label")
+        except InputError as error:
+            LOGGER.warning("%s: labels left out: %s", key, error)
+    return maps
+
+
+def _measure(
+    tables: dict[str, list[pd.DataFrame]],
+    key: str,
+    kind: str,
+    image: Image,
+    names: Names,
+    layout: Layout | None,
+    settings: TablesSettings,
+) -> None:
+    """Volumes of a label map and, where there is a template (`layout`), its Jacobians."""
+    if not image.data.any():
+        return
+    present = {int(value) for value in np.unique(image.data) if value > 0}
+    named = {label: name for label, name in names.items() if label in present}
+    whole = None
+    if settings.intracranial_labels:
+        inside = np.isin(image.data, settings.intracranial_labels)
+        whole = float(inside.sum()) * image.grid.voxel_volume or None
+    tables["volumes"].append(_with_key(structure_volumes(image, named, whole), key, kind))
+    if layout is None:
+        return
+    jacobians = [read_image(layout.log_jacobian(key, each)) for each in ("abs", "rel")]
+    there = resample(image, jacobians[0].grid, read_transform(layout.forward(key)), "label")
+    tables["jacobians"].append(_with_key(structure_jacobians(*jacobians, there, named), key, kind))
+
+
+def _overlap(found: Image, reference: Image, names: Names, distances: bool) -> pd.DataFrame:
+    if distances:
+        return overlap_table(found, reference, names)
+    scores = dice(found, reference)
+    return pd.DataFrame(
+        {
+            "label": list(scores),
+            "structure": [names.get(label, f"label-{label}") for label in scores],
+            "dice": list(scores.values()),
+        }
+    )
+
+
+def _with_key(frame: pd.DataFrame, key: str, kind: str) -> pd.DataFrame:
+    frame.insert(0, "member", key)
+    frame.insert(1, "segmentation", kind)
+    return frame
+
+
+def _picture(key: str, layout: Layout, output: Path, convention: str) -> str:
+    """Picture of a member on the template; returns its file name."""
+    template, mask = read_image(layout.template_image), read_labels(layout.template_mask)
+    side = cast(Literal["neurological", "radiological"], convention)
+    picture = member_figure(template, read_image(layout.warped(key)), mask, convention=side)
+    with atomic_path(output / f"{key}.png") as temporary:
+        temporary.write_bytes(picture)
+    return f"{key}.png"

@@ -1,0 +1,74 @@
+"""Stage 1: every image on its own is screened, masked and brought to one scale of intensities."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from regcore.errors import InputError
+from regcore.groupwise import foreground_box
+from regcore.image import Image
+from regcore.io.cohort import Member
+from regcore.io.nifti import read_image, read_mask, write_image
+from regcore.io.screen import screen_member
+from regcore.preprocess import correct_bias, foreground_mask, normalise_intensity
+from regcore.study.config import PrepareSettings
+from regcore.study.job import LOGGER
+from regcore.study.manifest import Entry, good, grid_to_dict, set_aside, write_manifest
+
+
+def prepare_image(image: Image, mask: Image | None, settings: PrepareSettings) -> tuple[Image, Image]:
+    """Normalised image and its foreground mask.
+
+    Parameters
+    ----------
+    image : Image
+        As it was read.
+    mask : Image or None
+        The user's, on the grid of `image`; found from the image if None.
+    settings : PrepareSettings
+
+    Returns
+    -------
+    tuple of Image
+        float32 intensities, uint8 mask, both on the grid of `image`.
+    """
+    if mask is None:
+        mask = foreground_mask(image)
+    if settings.n4:
+        image = correct_bias(image, mask)
+    return normalise_intensity(image, mask, *settings.winsorise_percent), mask
+
+
+def prepare_batch(members: Sequence[Member], output: Path, settings: PrepareSettings) -> None:
+    """Prepare the members of a batch; those that cannot be used are set aside with the reason.
+
+    Parameters
+    ----------
+    members : sequence of Member
+    output : Path
+        Folder for the images, masks and the manifest.
+    settings : PrepareSettings
+    """
+    entries: dict[str, Entry] = {}
+    for member in members:
+        entries[member.key] = _prepare(member, output, settings)
+        LOGGER.info("%s: %s", member.key, entries[member.key].get("reason", "prepared"))
+    write_manifest(output, entries)
+
+
+def _prepare(member: Member, output: Path, settings: PrepareSettings) -> Entry:
+    try:
+        reason = screen_member(member)
+        if reason is not None:
+            return set_aside("prepare", reason)
+        mask = None if member.mask is None else read_mask(member.mask)
+        image, mask = prepare_image(read_image(member.image), mask, settings)
+        box = foreground_box(mask)
+    except InputError as error:
+        return set_aside("prepare", str(error).removeprefix(f"{member.image}: "))
+    files: dict[str, Any] = {"image": f"{member.key}_image.nii", "mask": f"{member.key}_mask.nii.gz"}
+    write_image(output / files["image"], image)
+    write_image(output / files["mask"], mask)
+    return good(**files, grid=grid_to_dict(image.grid), box=box.tolist())

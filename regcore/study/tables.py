@@ -1,0 +1,193 @@
+"""Stage 5: the tables of a study."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from regcore.io.tables import read_json, read_table, write_table
+from regcore.study.gather import STATE
+from regcore.study.manifest import read_manifest
+
+LOG_JACOBIAN = "natural logarithm, above 0 where the subject is larger than the template"
+DICTIONARY: dict[str, dict[str, Any]] = {
+    "participant_id": {"Description": "Participant"},
+    "session_id": {"Description": "Session"},
+    "segmentation": {
+        "Description": "Where the labels come from",
+        "Levels": {"own": "labels given with the image", "atlas": "labels fused from the atlases"},
+    },
+    "label": {"Description": "Value in the label image"},
+    "structure": {"Description": "Name of the structure"},
+    "volume_mm3": {"Description": "Volume of the structure", "Units": "mm^3"},
+    "reference_volume_mm3": {"Description": "Volume in the member's own labels", "Units": "mm^3"},
+    "share_of_intracranial": {"Description": "Volume over the intracranial volume (or all labels together)"},
+    "voxels": {"Description": "Voxels of the structure in template space"},
+    "absolute_mean": {"Description": f"Mean absolute log-Jacobian: {LOG_JACOBIAN}"},
+    "absolute_sd": {"Description": "Standard deviation of the absolute log-Jacobian"},
+    "relative_mean": {"Description": f"Mean log-Jacobian without the overall size: {LOG_JACOBIAN}"},
+    "relative_sd": {"Description": "Standard deviation of the relative log-Jacobian"},
+    "dice": {"Description": "Dice overlap of fused and own labels, 1 at best"},
+    "surface_distance_mm": {"Description": "Mean distance between the surfaces, both ways", "Units": "mm"},
+    "hausdorff95_mm": {"Description": "95th percentile of the distances between the surfaces", "Units": "mm"},
+    "fixed": {"Description": "Image that stays"},
+    "moving": {"Description": "Image that is moved"},
+    "stage": {"Description": "Stage of the workflow, or of the template"},
+    "iteration": {"Description": "Iteration of the template"},
+    "similarity_before": {"Description": "Correlation of the images before the registration"},
+    "similarity_after": {"Description": "Correlation of the images after the registration"},
+    "folded_voxels": {"Description": "Voxels at which the map or its inverse folds"},
+    "minimum_jacobian": {"Description": "Smallest Jacobian determinant of the map and its inverse"},
+    "inverse_consistency_mean_vox": {"Description": "Mean length of map after inverse", "Units": "voxel"},
+    "inverse_consistency_max_vox": {"Description": "Largest length of map after inverse", "Units": "voxel"},
+    "members": {"Description": "Members averaged"},
+    "rms_shape_update_mm": {"Description": "RMS movement of the template's shape", "Units": "mm"},
+    "mean_log_jacobian": {"Description": "Mean absolute log-Jacobian of the mean transform"},
+    "mean_displacement_rms_mm": {"Description": "RMS of the mean displacement", "Units": "mm"},
+    "mean_log_affine_rms_mm": {"Description": "RMS displacement by the mean log affine", "Units": "mm"},
+    "template_change": {"Description": "RMS difference from the template before, over its RMS"},
+    "sharpness": {"Description": "Mean gradient of the template over its mean intensity", "Units": "1/mm"},
+    "mean_similarity": {"Description": "Mean correlation of members and template"},
+    "outliers": {"Description": "Members far less similar to the template than the others"},
+    "passed_through": {"Description": "Whether the stage had converged and the iteration repeats the last"},
+    "rule": {"Description": "Rule of the workflow"},
+    "job": {"Description": "Batch, and iteration where there is one"},
+    "seconds": {"Description": "Run time, from start to end", "Units": "s"},
+    "memory_mb": {"Description": "Largest resident memory", "Units": "MB"},
+    "cpu_seconds": {"Description": "Processor time", "Units": "s"},
+}
+QUALITY = [
+    "similarity_before",
+    "similarity_after",
+    "folded_voxels",
+    "minimum_jacobian",
+    "inverse_consistency_mean_vox",
+    "inverse_consistency_max_vox",
+]
+
+
+def participant_and_session(key: str) -> tuple[str, str | None]:
+    """Participant and session of a member key.
+
+    Examples
+    --------
+    >>> participant_and_session("sub-01_ses-02")
+    ('sub-01', 'ses-02')
+    """
+    participant, _, session = key.partition("_")
+    return participant, session or None
+
+
+def collect_tables(
+    folders: Sequence[Path],
+    template: Path | None,
+    outputs: Mapping[str, Path],
+    covariates: Sequence[Mapping[str, Any]],
+) -> None:
+    """Write the tables that a study asks for, covariates joined.
+
+    Parameters
+    ----------
+    folders : sequence of Path
+        ``<kind>/<batch>`` of the kinds population, atlas, pairwise and measured.
+    template : Path or None
+        Folder of the last iteration of the template; its neighbours are the other iterations.
+    outputs : mapping
+        Name of a table to its file.
+    covariates : sequence of mapping
+        A row a member with `participant_id`, `session_id` and covariates.
+    """
+    people = pd.DataFrame(list(covariates))
+    for name, file in outputs.items():
+        if name == "convergence":
+            assert template is not None
+            frame = pd.DataFrame(read_json(template / STATE)["rows"])
+        else:
+            registrations = name == "registrations"
+            rows = _registrations(folders, template) if registrations else _measured(folders, name)
+            frame = _join(rows, people)
+        write_table(file, frame, DICTIONARY)
+
+
+def _registrations(folders: Sequence[Path], template: Path | None) -> pd.DataFrame:
+    """A row a registration: iterations of the template, pairs, atlases, and last the published maps."""
+    rows: list[dict[str, Any]] = []
+    if template is not None:
+        for iteration in sorted(each for each in template.parent.iterdir() if each.name <= template.name):
+            file = iteration / "registrations.json"
+            if file.exists() and iteration.name != "00":
+                done = read_json(file)
+                # an iteration that passed through repeats the rows of the one before
+                rows += [
+                    row | {"fixed": "template"} for row in done if f"{row['iteration']:02d}" == iteration.name
+                ]
+    for kind in ("pairwise", "atlas", "population"):
+        for folder in folders:
+            if folder.parent.name != kind:
+                continue
+            for key, entry in read_manifest(folder).items():
+                if entry["status"] != "ok":
+                    continue
+                if kind == "atlas":
+                    rows += [
+                        {"member": key, "stage": kind, "fixed": key, "moving": each["atlas"], **each}
+                        for each in entry["registrations"]
+                    ]
+                else:
+                    member = entry.get("moving", key)
+                    fixed = entry.get("fixed", "template")
+                    rows.append({"member": member, "stage": kind, "fixed": fixed, **entry["quality"]})
+    frame = pd.DataFrame(rows, columns=["member", "stage", "iteration", "fixed", "moving", *QUALITY])
+    frame["moving"] = frame["moving"].fillna(frame["member"])
+    frame["iteration"] = frame["iteration"].astype("Int64")
+    return frame
+
+
+def _measured(folders: Sequence[Path], name: str) -> pd.DataFrame:
+    files = [folder / f"{name}.tsv" for folder in folders if folder.parent.name == "measured"]
+    frames = [read_table(file) for file in files if file.exists()]
+    if not frames:
+        return pd.DataFrame(columns=["member", "segmentation", "label", "structure"])
+    return pd.concat(frames, ignore_index=True)
+
+
+def _join(frame: pd.DataFrame, people: pd.DataFrame) -> pd.DataFrame:
+    """Identifiers first, measures, then the covariates of the participant."""
+    identifiers = [participant_and_session(key) for key in frame.pop("member").astype(str)]
+    frame.insert(0, "participant_id", [participant for participant, _ in identifiers])
+    frame.insert(1, "session_id", pd.Series([session for _, session in identifiers], dtype=object))
+    keys = ["participant_id", "session_id"]
+    if not people["session_id"].notna().any():
+        frame, people = frame.drop(columns="session_id"), people.drop(columns="session_id")
+        keys = ["participant_id"]
+    # a covariate that is called like a measure must not replace it
+    renamed = {name: f"covariate_{name}" for name in people if name in frame and name not in keys}
+    return frame.merge(people.rename(columns=renamed), how="left", on=keys, sort=False)
+
+
+def collect_runtime(benchmarks: Path, output: Path) -> None:
+    """Write run time and memory of every job.
+
+    Parameters
+    ----------
+    benchmarks : Path
+        Folder with ``<rule>/<job>.tsv`` as Snakemake writes them.
+    output : Path
+    """
+    rows = []
+    for file in sorted(benchmarks.glob("*/*.tsv")):
+        values = read_table(file).iloc[-1]
+        rows.append(
+            {
+                "rule": file.parent.name,
+                "job": file.stem,
+                "seconds": values.get("s"),
+                "memory_mb": values.get("max_rss"),
+                "cpu_seconds": values.get("cpu_time"),
+            }
+        )
+    frame = pd.DataFrame(rows, columns=["rule", "job", "seconds", "memory_mb", "cpu_seconds"])
+    write_table(output, frame, DICTIONARY)

@@ -1,0 +1,157 @@
+"""Stage 2: the template's grid, and one iteration of registering a batch to the template."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from regcore.errors import InputError
+from regcore.groupwise import PartialSum, average_grid, combine, partial_sum, update_transform
+from regcore.image import Image
+from regcore.io.arrays import link_files, write_arrays
+from regcore.io.itk import read_transform, write_transform
+from regcore.io.nifti import read_image
+from regcore.io.tables import read_json, write_json
+from regcore.registration import register
+from regcore.resample import coverage, resample
+from regcore.space import Grid
+from regcore.study.config import TemplateStage
+from regcore.study.job import LOGGER
+from regcore.study.manifest import (
+    Entry,
+    good,
+    grid_from_dict,
+    grid_to_dict,
+    read_manifest,
+    set_aside,
+    usable_members,
+    write_manifest,
+)
+from regcore.transforms import Affine, Chain, Transform
+
+PARTIAL = "partial_sum.npz"
+PASSED = "passed.json"
+
+
+def template_grid(prepared: Sequence[Path], output: Path, spacing_mm: float | None) -> None:
+    """Write the grid that holds every foreground of the cohort, and the point the images are centred on.
+
+    Parameters
+    ----------
+    prepared : sequence of Path
+        Folders of the prepared batches.
+    output : Path
+        JSON file with `shape`, `affine` and `centre` (world mm).
+    spacing_mm : float or None
+        Voxel size; the mean over the cohort if None.
+    """
+    members = usable_members(prepared, "cohort")
+    boxes = [np.array(entry["box"]) for _, _, entry in members]
+    grid = average_grid([grid_from_dict(entry["grid"]) for _, _, entry in members], boxes, spacing_mm)
+    # the grid is laid around the mean centre of mass
+    centre = np.stack([box[2] for box in boxes]).mean(axis=0)
+    write_json(output, grid_to_dict(grid) | {"centre": centre})
+    LOGGER.info("%d members, template of %s voxels of %s mm", len(members), grid.shape, grid.spacing.round(3))
+
+
+def centre_batch(prepared: Path, grid_file: Path, output: Path) -> None:
+    """Lay the images of a batch on the template's grid by their centres of mass.
+
+    Parameters
+    ----------
+    prepared : Path
+        Folder of the prepared batch.
+    grid_file : Path
+        From `template_grid`.
+    output : Path
+        Folder for transforms, partial sums and the manifest.
+    """
+    values = read_json(grid_file)
+    grid, centre = grid_from_dict(values), np.array(values["centre"])
+    entries: dict[str, Entry] = {}
+    parts: list[PartialSum] = []
+    for key, entry in read_manifest(prepared).items():
+        entries[key] = entry
+        if entry["status"] == "ok":
+            shift = Affine.from_parameters(translation=np.array(entry["box"][2]) - centre)
+            image = read_image(prepared / entry["image"])
+            entries[key] = _write(output, key, shift, _part(image, grid, shift), parts)
+    _finish(output, entries, parts)
+
+
+def register_batch(
+    prepared: Path, previous: Path, template: Path, output: Path, stage: TemplateStage
+) -> None:
+    """Register the images of a batch to a template, starting from the iteration before.
+
+    Once the template's shape has stopped moving within a stage, the iteration before is passed through.
+
+    Parameters
+    ----------
+    prepared : Path
+        Folder of the prepared batch.
+    previous : Path
+        Folder of this batch in the iteration before.
+    template : Path
+        Folder of the template of the iteration before.
+    output : Path
+        Folder for transforms, partial sums and the manifest.
+    stage : TemplateStage
+        Settings of the registration.
+    """
+    state = read_json(template / "convergence.json")
+    if state["stopped"] == stage.name:
+        link_files(previous, output)
+        write_json(output / PASSED, {"stage": stage.name, "same_as": previous.parent.name})
+        LOGGER.info("stage %s has converged: iteration %s passes through", stage.name, previous.parent.name)
+        return
+    fixed = read_image(template / "target.nii")
+    update = Chain((read_transform(template / "update.h5"),))
+    images = read_manifest(prepared)
+    entries: dict[str, Entry] = {}
+    parts: list[PartialSum] = []
+    for key, before in read_manifest(previous).items():
+        entries[key] = before
+        if before["status"] != "ok":
+            continue
+        moving = read_image(prepared / images[key]["image"])
+        start = update_transform(read_transform(previous / before["transform"]), update, fixed.grid)
+        try:
+            result = register(fixed, moving, stage.registration, initial=start)
+            part = _part(moving, fixed.grid, result.forward)
+        except InputError as error:
+            entries[key] = set_aside(f"template, {stage.name}", str(error))
+            LOGGER.warning("%s: %s", key, error)
+            continue
+        first = before.get("similarity_start", result.quality["similarity_before"])
+        entries[key] = _write(output, key, result.forward, part, parts) | {
+            "quality": result.quality,
+            "similarity_start": first,
+        }
+        LOGGER.info(
+            "%s: similarity %.4f -> %.4f in %.1f s",
+            key, result.quality["similarity_before"], result.quality["similarity_after"], result.seconds,
+        )  # fmt: skip
+    _finish(output, entries, parts)
+
+
+def _part(image: Image, grid: Grid, transform: Transform) -> PartialSum:
+    """What one member adds to the average."""
+    warped = resample(image, grid, transform)
+    return partial_sum([warped], [coverage(image.grid, grid, transform)], [transform])
+
+
+def _write(output: Path, key: str, transform: Transform, part: PartialSum, parts: list[PartialSum]) -> Entry:
+    name = f"{key}_xfm.h5"
+    write_transform(output / name, transform)
+    # added one by one, so that a large batch needs no more memory than two members
+    parts[:] = [combine([*parts, part])]
+    return good(transform=name)
+
+
+def _finish(output: Path, entries: dict[str, Entry], parts: list[PartialSum]) -> None:
+    if parts:
+        write_arrays(output / PARTIAL, parts[0].to_arrays())
+    write_manifest(output, entries)

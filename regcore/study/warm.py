@@ -1,0 +1,118 @@
+"""Compile every kernel once: a tiny study, from preparing to fusing, in a temporary folder."""
+
+from __future__ import annotations
+
+import platform
+import tempfile
+from pathlib import Path
+
+import numba
+import numpy as np
+
+from regcore import __version__
+from regcore.image import Image
+from regcore.io.cohort import Member
+from regcore.io.nifti import write_image
+from regcore.io.tables import write_json
+from regcore.registration import DeformableSettings, LinearSettings, RegistrationSettings
+from regcore.space import Grid
+from regcore.study.atlas import atlas_batch
+from regcore.study.config import (
+    AtlasSettings,
+    PopulationSettings,
+    PrepareSettings,
+    TablesSettings,
+    TemplateStage,
+)
+from regcore.study.gather import gather_template
+from regcore.study.measure import measure_batch
+from regcore.study.outputs import Layout
+from regcore.study.plan import Atlas
+from regcore.study.population import population_batch
+from regcore.study.prepare import prepare_batch
+from regcore.study.publish import publish_template
+from regcore.study.template import centre_batch, register_batch, template_grid
+
+SIZE = 24
+
+
+def warm_cache(output: Path) -> None:
+    """Run a tiny study, so that the jobs that follow find every kernel compiled.
+
+    Parameters
+    ----------
+    output : Path
+        JSON file that says what was compiled for which processor.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        tiny_study(Path(folder))
+    write_json(
+        output,
+        {
+            "regcore": __version__,
+            "numba": numba.__version__,
+            "processor": platform.processor() or platform.machine(),
+        },
+    )
+
+
+def tiny_study(root: Path) -> Layout:
+    """Three blobs made into a template, with labels carried between them; returns where the results are."""
+    x = np.mgrid[:SIZE, :SIZE, :SIZE].astype(np.float32)
+    grid = Grid((SIZE, SIZE, SIZE), np.eye(4))
+    members, labels = [], {}
+    for number, centre in enumerate((11.0, 11.5, 12.5), start=1):
+        distance = np.sqrt(((x - centre) ** 2).sum(axis=0)) + np.sin(x[0] / 2) * np.cos(x[1])
+        image = Image(
+            (900 * np.exp(-((distance / 7) ** 4)) + 100 * np.exp(-distance)).astype(np.float32), grid
+        )
+        member = Member(f"{number}", None, root / f"{number}.nii.gz")
+        write_image(member.image, image)
+        labels[member.key] = str(root / f"{number}_dseg.nii.gz")
+        write_image(labels[member.key], Image((distance < 6).astype(np.int32) + (distance < 3), grid))
+        members.append(member)
+    layout = Layout(root / "results")
+    work = layout.work
+    linear = tuple(
+        LinearSettings(model=model, metric=metric, shrink=(2,), iterations=(2,), rotations_deg=0)
+        for model, metric in (("rigid", "ncc"), ("affine", "mi"))
+    )
+    stages = [
+        TemplateStage("affine", 1, RegistrationSettings(linear=linear, deformable=None)),
+        TemplateStage(
+            "deformable", 1, RegistrationSettings((), DeformableSettings(shrink=(2, 1), iterations=(2, 2)))
+        ),
+    ]
+    prepared, grid_file = work / "prepared" / "all", work / "grid.json"
+    prepare_batch(members, prepared, PrepareSettings())
+    template_grid([prepared], grid_file, None)
+    registered, template = work / "register" / "00", work / "template" / "00"
+    centre_batch(prepared, grid_file, registered)
+    gather_template([registered], [], template, 0, "centre", True, 0.05)
+    for number, stage in enumerate(stages, start=1):
+        before, last = registered, template
+        registered, template = work / "register" / f"{number:02d}", work / "template" / f"{number:02d}"
+        register_batch(prepared, before, last, registered, stage)
+        gather_template([registered], [last], template, number, stage.name, True, 0.05)
+    population = work / "population" / "all"
+    for interpolation in ("linear", "cubic"):
+        settings = PopulationSettings(interpolation)
+        population_batch(prepared, registered, template, population, layout, labels, settings)
+    files = {
+        "template": layout.template_image,
+        "mask": layout.template_mask,
+        "variance": layout.of_template("desc-variance_T1w.nii.gz"),
+        "sharpened": layout.of_template("desc-sharpened_T1w.nii.gz"),
+        "certificate": layout.of_template("desc-bias_certificate.json"),
+        "description": layout.of_template("template_description.json"),
+    }
+    publish_template([population], template, files, layout.template)
+    atlases = [Atlas(member.key, member.image, Path(labels[member.key]), "all") for member in members[:2]]
+    for fusion in ("majority", "local"):
+        settings_of = AtlasSettings(fusion=fusion, registration=stages[1].registration)
+        atlas_batch([members[2].key], atlases, "all", work / "atlas" / "all", layout, None, settings_of)
+    measure_batch(
+        prepared, population, work / "atlas" / "all", work / "measured" / "all", layout, labels, {}, "Cohort",
+        TablesSettings(), "neurological",
+    )  # fmt: skip
+    return layout

@@ -1,0 +1,50 @@
+"""Plan of the study and the paths that several rule files share."""
+
+import os
+import sys
+
+from snakemake.exceptions import WorkflowError
+
+# the scripts find regcore beside this workflow, installed or not
+sys.path.insert(0, workflow.basedir)
+os.environ.update(PYTHONPATH=os.pathsep.join(sys.path[:1] + [os.getenv("PYTHONPATH", "")]).strip(os.pathsep))
+
+from regcore.errors import InputError
+from regcore.study import Plan
+
+try:
+    PLAN = Plan.from_config(config)
+except InputError as error:
+    raise WorkflowError(str(error)) from None
+
+STUDY = PLAN.study
+RESULTS = STUDY.results
+WORK = f"{RESULTS}/work"
+LOGS = f"{WORK}/logs"
+BENCHMARKS = f"{WORK}/benchmarks"
+WARM = ancient(f"{WORK}/warm_cache.json")
+TEMPLATE = f"{RESULTS}/tpl-{STUDY.template.name}/template_description.json"
+POPULATION = [TEMPLATE, *(f"{WORK}/{folder}" for folder in PLAN.folders("population"))]
+ATLAS = [f"{WORK}/{folder}" for folder in PLAN.folders("atlas")]
+PAIRWISE = [f"{WORK}/{folder}" for folder in PLAN.folders("pairwise")]
+TABLES = [f"{RESULTS}/tables/{name}.tsv" for name in PLAN.tables]
+EVERYTHING = [
+    path
+    for target, paths in {
+        "pairwise": PAIRWISE,
+        "template": [TEMPLATE],
+        "population": POPULATION,
+        "atlas": ATLAS,
+        "tables": [*TABLES, f"{RESULTS}/tables/runtime.tsv"],
+        "report": [f"{RESULTS}/report.html"],
+    }.items()
+    if target in STUDY.targets
+    for path in paths
+] + [f"{RESULTS}/dataset_description.json", f"{RESULTS}/quarantine.tsv"]
+STRICT = [f"{WORK}/strict.json"] if STUDY.strict else []
+
+
+wildcard_constraints:
+    batch=r"[A-Za-z0-9+_-]+",
+    iteration=r"\d\d",
+    atlas=r"atlas-[A-Za-z0-9]+",

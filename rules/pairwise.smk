@@ -1,0 +1,30 @@
+"""Images registered to each other two by two."""
+
+
+rule pairwise_batch:
+    input:
+        prepared=lambda wildcards: expand(
+            f"{WORK}/prepared/{{batch}}", batch=PLAN.pair_batches_needed(wildcards.batch)
+        ),
+        files=lambda wildcards: PLAN.pair_files(wildcards.batch),
+        cache=WARM,
+    output:
+        directory(f"{WORK}/pairwise/{{batch}}"),
+    log:
+        f"{LOGS}/pairwise_batch/{{batch}}.log",
+    benchmark:
+        f"{BENCHMARKS}/pairwise_batch/{{batch}}.tsv"
+    conda:
+        "environment.yaml"
+    threads: STUDY.threads
+    resources:
+        mem_mb=lambda wildcards, attempt: PLAN.memory_mb(attempt),
+        runtime=lambda wildcards, attempt: PLAN.minutes(attempt),
+    params:
+        regcore=PLAN.version,
+        layout=PLAN.layout,
+        pairs=lambda wildcards: PLAN.pair_batches[wildcards.batch],
+        prepare=STUDY.prepare,
+        settings=STUDY.pairwise.registration,
+    script:
+        "../scripts/pairwise_batch.py"

@@ -1,0 +1,56 @@
+"""What is published of every member, and the template that all of them average to."""
+
+
+rule population_batch:
+    input:
+        prepared=f"{WORK}/prepared/{{batch}}",
+        registered=f"{WORK}/register/{PLAN.last}/{{batch}}",
+        template=f"{WORK}/template/{PLAN.last}",
+        labels=lambda wildcards: PLAN.labels_of(wildcards.batch),
+    output:
+        directory(f"{WORK}/population/{{batch}}"),
+    log:
+        f"{LOGS}/population_batch/{{batch}}.log",
+    benchmark:
+        f"{BENCHMARKS}/population_batch/{{batch}}.tsv"
+    conda:
+        "environment.yaml"
+    threads: STUDY.threads
+    resources:
+        mem_mb=lambda wildcards, attempt: PLAN.memory_mb(attempt),
+        runtime=lambda wildcards, attempt: PLAN.minutes(attempt),
+    params:
+        regcore=PLAN.version,
+        layout=PLAN.layout,
+        labels=lambda wildcards: PLAN.labels_by_member(wildcards.batch),
+        settings=STUDY.population,
+    script:
+        "../scripts/population_batch.py"
+
+
+rule publish_template:
+    input:
+        population=expand(f"{WORK}/population/{{batch}}", batch=PLAN.batches),
+        template=f"{WORK}/template/{PLAN.last}",
+    output:
+        description=TEMPLATE,
+        template=f"{RESULTS}/tpl-{STUDY.template.name}/tpl-{STUDY.template.name}_{STUDY.cohort.suffix}.nii.gz",
+        mask=f"{RESULTS}/tpl-{STUDY.template.name}/tpl-{STUDY.template.name}_desc-foreground_mask.nii.gz",
+        variance=f"{RESULTS}/tpl-{STUDY.template.name}/tpl-{STUDY.template.name}_desc-variance_{STUDY.cohort.suffix}.nii.gz",
+        sharpened=f"{RESULTS}/tpl-{STUDY.template.name}/tpl-{STUDY.template.name}_desc-sharpened_{STUDY.cohort.suffix}.nii.gz",
+        certificate=f"{RESULTS}/tpl-{STUDY.template.name}/tpl-{STUDY.template.name}_desc-bias_certificate.json",
+    log:
+        f"{LOGS}/publish_template.log",
+    benchmark:
+        f"{BENCHMARKS}/publish_template/all.tsv"
+    conda:
+        "environment.yaml"
+    threads: STUDY.threads
+    resources:
+        mem_mb=lambda wildcards, attempt: PLAN.memory_mb(attempt),
+        runtime=lambda wildcards, attempt: PLAN.minutes(attempt),
+    params:
+        regcore=PLAN.version,
+        layout=PLAN.layout,
+    script:
+        "../scripts/publish_template.py"

@@ -1,0 +1,90 @@
+"""What a person reads: who was set aside and why, and the report."""
+
+
+rule describe_dataset:
+    output:
+        f"{RESULTS}/dataset_description.json",
+    log:
+        f"{LOGS}/describe_dataset.log",
+    conda:
+        "environment.yaml"
+    resources:
+        mem_mb=500,
+        runtime=5,
+    params:
+        regcore=PLAN.version,
+        source=STUDY.cohort.source,
+    script:
+        "../scripts/describe_dataset.py"
+
+
+rule list_quarantine:
+    input:
+        folders=[
+            f"{WORK}/{folder}"
+            for folder in PLAN.folders("prepared", "library", "population", "atlas", "pairwise")
+        ],
+    output:
+        f"{RESULTS}/quarantine.tsv",
+    log:
+        f"{LOGS}/list_quarantine.log",
+    benchmark:
+        f"{BENCHMARKS}/list_quarantine/all.tsv"
+    conda:
+        "environment.yaml"
+    resources:
+        mem_mb=500,
+        runtime=10,
+    params:
+        regcore=PLAN.version,
+        images=PLAN.image_by_member(),
+    script:
+        "../scripts/list_quarantine.py"
+
+
+rule make_report:
+    input:
+        quarantine=f"{RESULTS}/quarantine.tsv",
+        tables=TABLES,
+        runtime=f"{RESULTS}/tables/runtime.tsv",
+        measured=[f"{WORK}/{folder}" for folder in PLAN.folders("measured")],
+        templates=expand(f"{WORK}/template/{{iteration}}", iteration=PLAN.shown_iterations),
+        published=TEMPLATE if PLAN.uses_template else [],
+    output:
+        f"{RESULTS}/report.html",
+    log:
+        f"{LOGS}/make_report.log",
+    benchmark:
+        f"{BENCHMARKS}/make_report/all.tsv"
+    conda:
+        "environment.yaml"
+    resources:
+        mem_mb=lambda wildcards, attempt: PLAN.memory_mb(attempt),
+        runtime=lambda wildcards, attempt: PLAN.minutes(attempt),
+    params:
+        regcore=PLAN.version,
+        layout=PLAN.layout,
+        study=STUDY,
+        covariates=PLAN.covariates(),
+    script:
+        "../scripts/make_report.py"
+
+
+# asked for by `strict: true`; everything else comes first, so that one bad image costs nothing but the exit code
+rule check_strict:
+    input:
+        EVERYTHING,
+        quarantine=f"{RESULTS}/quarantine.tsv",
+    output:
+        f"{WORK}/strict.json",
+    log:
+        f"{LOGS}/check_strict.log",
+    conda:
+        "environment.yaml"
+    resources:
+        mem_mb=500,
+        runtime=5,
+    params:
+        regcore=PLAN.version,
+    script:
+        "../scripts/check_strict.py"

@@ -1,0 +1,80 @@
+"""Tables of the study: members are measured in batches, then the rows are put together."""
+
+
+rule measure_batch:
+    input:
+        prepared=f"{WORK}/prepared/{{batch}}",
+        population=f"{WORK}/population/{{batch}}" if PLAN.uses_template else [],
+        template=TEMPLATE if PLAN.uses_template else [],
+        atlas=lambda wildcards: (
+            f"{WORK}/atlas/{wildcards.batch}" if wildcards.batch in PLAN.atlas_batches else []
+        ),
+        labels=lambda wildcards: PLAN.labels_of(wildcards.batch),
+    output:
+        directory(f"{WORK}/measured/{{batch}}"),
+    log:
+        f"{LOGS}/measure_batch/{{batch}}.log",
+    benchmark:
+        f"{BENCHMARKS}/measure_batch/{{batch}}.tsv"
+    conda:
+        "environment.yaml"
+    threads: STUDY.threads
+    resources:
+        mem_mb=lambda wildcards, attempt: PLAN.memory_mb(attempt),
+        runtime=lambda wildcards, attempt: PLAN.minutes(attempt),
+    params:
+        regcore=PLAN.version,
+        layout=PLAN.layout,
+        labels=lambda wildcards: PLAN.labels_by_member(wildcards.batch),
+        names=PLAN.label_names_files,
+        atlas_name=STUDY.atlas.name,
+        settings=STUDY.tables,
+        convention=STUDY.report.convention,
+    script:
+        "../scripts/measure_batch.py"
+
+
+rule collect_tables:
+    input:
+        folders=[f"{WORK}/{folder}" for folder in PLAN.folders("population", "atlas", "pairwise", "measured")],
+        template=f"{WORK}/template/{PLAN.last}" if PLAN.uses_template else [],
+        certificate=TEMPLATE if PLAN.uses_template else [],
+    output:
+        TABLES,
+    log:
+        f"{LOGS}/collect_tables.log",
+    benchmark:
+        f"{BENCHMARKS}/collect_tables/all.tsv"
+    conda:
+        "environment.yaml"
+    resources:
+        mem_mb=lambda wildcards, attempt: PLAN.memory_mb(attempt),
+        runtime=lambda wildcards, attempt: PLAN.minutes(attempt),
+    params:
+        regcore=PLAN.version,
+        tables=PLAN.tables,
+        covariates=PLAN.covariates(),
+    script:
+        "../scripts/collect_tables.py"
+
+
+# run times differ from run to run: they have a table of their own, so that all other tables are reproducible
+rule collect_runtime:
+    input:
+        TABLES,
+    output:
+        f"{RESULTS}/tables/runtime.tsv",
+    log:
+        f"{LOGS}/collect_runtime.log",
+    benchmark:
+        f"{BENCHMARKS}/collect_runtime/all.tsv"
+    conda:
+        "environment.yaml"
+    resources:
+        mem_mb=500,
+        runtime=10,
+    params:
+        regcore=PLAN.version,
+        layout=PLAN.layout,
+    script:
+        "../scripts/collect_runtime.py"

@@ -1,0 +1,17 @@
+"""Average what the batches of an iteration bring and move the average to the population's middle."""
+
+from pathlib import Path
+
+from regcore.study.gather import gather_template
+from regcore.study.job import job
+
+with job(snakemake.log[0], snakemake.threads):
+    gather_template(
+        [Path(folder) for folder in snakemake.input.registered],
+        previous=[Path(folder) for folder in snakemake.input.previous],
+        output=Path(snakemake.output[0]),
+        iteration=int(snakemake.wildcards.iteration),
+        stage=snakemake.params.stage,
+        sharpen_copy=snakemake.params.sharpen,
+        stop_mm=snakemake.params.stop_mm,
+    )

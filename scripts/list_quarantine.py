@@ -1,0 +1,13 @@
+"""List the images that were set aside, and why."""
+
+from pathlib import Path
+
+from regcore.study.job import job
+from regcore.study.quarantine import list_quarantine
+
+with job(snakemake.log[0], snakemake.threads):
+    list_quarantine(
+        [Path(folder) for folder in snakemake.input.folders],
+        images=snakemake.params.images,
+        output=Path(snakemake.output[0]),
+    )

@@ -1,0 +1,22 @@
+"""Measure structures, Jacobians and overlap of the members of a batch, and picture them on the template."""
+
+from pathlib import Path
+
+from regcore.study.job import job
+from regcore.study.measure import measure_batch
+
+with job(snakemake.log[0], snakemake.threads):
+    measure_batch(
+        Path(snakemake.input.prepared),
+        population=Path(snakemake.input.population) if snakemake.input.population else None,
+        atlas=Path(snakemake.input.atlas) if snakemake.input.atlas else None,
+        output=Path(snakemake.output[0]),
+        layout=Layout(
+            Path(snakemake.params.results), snakemake.params.template_name, snakemake.params.suffix
+        ),
+        labels=snakemake.params.labels,
+        names=snakemake.params.names,
+        atlas_name=snakemake.params.atlas_name,
+        settings=snakemake.params.settings,
+        convention=snakemake.params.convention,
+    )

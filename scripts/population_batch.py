@@ -1,0 +1,17 @@
+"""Publish transforms, warped images and Jacobian maps of the members of a batch."""
+
+from pathlib import Path
+
+from regcore.study.job import job
+from regcore.study.population import population_batch
+
+with job(snakemake.log[0], snakemake.threads):
+    population_batch(
+        Path(snakemake.input.prepared),
+        registered=Path(snakemake.input.registered),
+        template=Path(snakemake.input.template),
+        output=Path(snakemake.output[0]),
+        layout=snakemake.params.layout,
+        labels=snakemake.params.labels,
+        settings=snakemake.params.settings,
+    )

@@ -1,0 +1,15 @@
+"""Register the images of a batch to the template of the iteration before."""
+
+from pathlib import Path
+
+from regcore.study.job import job
+from regcore.study.template import register_batch
+
+with job(snakemake.log[0], snakemake.threads):
+    register_batch(
+        Path(snakemake.input.prepared),
+        previous=Path(snakemake.input.previous),
+        template=Path(snakemake.input.template),
+        output=Path(snakemake.output[0]),
+        stage=snakemake.params.stage,
+    )

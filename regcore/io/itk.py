@@ -32,6 +32,8 @@ TEXT_EXTENSIONS = (".txt", ".tfm")
 HDF5_EXTENSIONS = (".h5", ".hdf5")
 TEXT_BANNER = "#Insight Transform File V1.0"
 FIELD_FIXED_PARAMETERS = 18
+# more parameters than any linear type has
+LARGEST_LINEAR = 32
 # Parameters of one transform in a file: ITK's type, parameters and fixed parameters
 Record = tuple[str, npt.NDArray[Any], npt.NDArray[np.float64]]
 
@@ -242,11 +244,15 @@ def _hdf5_record(group: Any) -> Record:
         return kind, empty, empty
     # ITK before 4.13 misspelt the names
     prefix = "Transform" if "TransformParameters" in group else "Tranform"
-    return (
-        kind,
-        group[f"{prefix}Parameters"][...],
-        np.asarray(group[f"{prefix}FixedParameters"][...], np.float64),
-    )
+    parameters, fixed = group[f"{prefix}Parameters"], group[f"{prefix}FixedParameters"]
+    if parameters.dtype.kind != "f" or fixed.dtype.kind != "f" or fixed.size > LARGEST_LINEAR:
+        raise ValueError("the parameters are not numbers")
+    centre = np.asarray(fixed[...], np.float64)
+    is_field = kind.startswith("DisplacementFieldTransform") and fixed.size == FIELD_FIXED_PARAMETERS
+    # before anything is read: a damaged file may claim a field larger than the memory
+    if parameters.size > (3 * np.prod(centre[:3]) if is_field else LARGEST_LINEAR):
+        raise ValueError(f"{parameters.size} parameters are more than a {kind} of this size has")
+    return kind, parameters[...], centre
 
 
 def _records_of_text(path: Path) -> list[Record]:

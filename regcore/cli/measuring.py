@@ -111,11 +111,10 @@ def info(
     """
     use_threads(threads)
     for index, path in enumerate(files):
-        if index:
-            typer.echo()
-        typer.echo(str(path))
         describe = _describe_transform if path.name.lower().endswith(TRANSFORM_NAMES) else _describe_image
-        for key, value in describe(path).items():
+        lines = describe(path)
+        typer.echo(f"{chr(10) if index else ''}{path}")
+        for key, value in lines.items():
             typer.echo(f"  {key:<14} {value}")
 
 

@@ -133,7 +133,8 @@ def invert(
 ) -> None:
     """Invert a transform.
 
-    Fields are inverted numerically on their own grid. A registration writes a more exact inverse itself (regcore register --inverse).
+    Fields are inverted numerically on their own grid. A registration writes a more exact inverse itself
+    (regcore register --inverse).
 
     \b
     regcore invert xfm.h5 inverse.h5
@@ -156,8 +157,8 @@ def compose(
 ) -> None:
     """Write several transforms as one.
 
-    A B C gives A(B(C(x))). Without a reference the file holds the chain as it is, exactly. With one, all of it becomes one affine and
-    one displacement field on that grid.
+    A B C gives A(B(C(x))). Without a reference the file holds the chain as it is, exactly. With one, all of
+    it becomes one affine and one displacement field on that grid.
 
     \b
     regcore compose template_to_subject.h5 atlas_to_template.h5 -o atlas_to_subject.h5
@@ -182,8 +183,8 @@ def jacobian(
 ) -> None:
     """Map where, and by how much, the moving image is larger.
 
-    The value is the natural logarithm of the Jacobian determinant. For a template-to-subject transform a value above 0 says that the subject is larger than the template
-    there; the volume ratio is its exponential.
+    The value is the natural logarithm of the Jacobian determinant. For a template-to-subject transform a
+    value above 0 says that the subject is larger than the template there.
 
     \b
     regcore jacobian logjac.nii.gz -r template.nii.gz -t template_to_subject.h5

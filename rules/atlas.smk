@@ -29,9 +29,10 @@ rule prepare_atlas:
 
 rule atlas_batch:
     input:
-        prepared=f"{WORK}/prepared/{{batch}}",
-        population=f"{WORK}/population/{{batch}}" if STUDY.atlas.needs_template else [],
-        atlases=PLAN.atlas_folders(WORK),
+        prepared=lambda wildcards: [f"{WORK}/{folder}" for folder in PLAN.atlas_prepared(wildcards.batch)],
+        population=lambda wildcards: expand(
+            f"{WORK}/population/{{batch}}", batch=PLAN.atlas_population(wildcards.batch)
+        ),
         labels=[str(atlas.labels) for atlas in PLAN.atlases],
     output:
         directory(f"{WORK}/atlas/{{batch}}"),
@@ -50,7 +51,7 @@ rule atlas_batch:
         layout=PLAN.layout,
         names=PLAN.label_names_files.get("atlas"),
         atlases=PLAN.atlases,
-        members=lambda wildcards: PLAN.labelled_members(wildcards.batch),
+        members=lambda wildcards: PLAN.atlas_batches[wildcards.batch],
         settings=STUDY.atlas,
     script:
         "../scripts/atlas_batch.py"

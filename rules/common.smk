@@ -46,5 +46,6 @@ STRICT = [f"{WORK}/strict.json"] if STUDY.strict else []
 
 wildcard_constraints:
     batch=r"[A-Za-z0-9+_-]+",
+    key=r"[A-Za-z0-9+_-]+",
     iteration=r"\d\d",
     atlas=r"atlas-[A-Za-z0-9]+",

@@ -20,16 +20,16 @@ rule warm_cache:
         "../scripts/warm_cache.py"
 
 
-rule prepare_batch:
+rule prepare_member:
     input:
-        images=lambda wildcards: PLAN.images_of(wildcards.batch),
+        images=lambda wildcards: PLAN.images_of(wildcards.key),
         cache=WARM,
     output:
-        directory(f"{WORK}/prepared/{{batch}}"),
+        directory(f"{WORK}/prepared/{{key}}"),
     log:
-        f"{LOGS}/prepare_batch/{{batch}}.log",
+        f"{LOGS}/prepare_member/{{key}}.log",
     benchmark:
-        f"{BENCHMARKS}/prepare_batch/{{batch}}.tsv"
+        f"{BENCHMARKS}/prepare_member/{{key}}.tsv"
     conda:
         "environment.yaml"
     threads: STUDY.threads
@@ -38,7 +38,7 @@ rule prepare_batch:
         runtime=lambda wildcards, attempt: PLAN.minutes(attempt),
     params:
         regcore=PLAN.version,
-        members=lambda wildcards: PLAN.members_of(wildcards.batch),
+        member=lambda wildcards: PLAN.member(wildcards.key),
         settings=STUDY.prepare,
     script:
-        "../scripts/prepare_batch.py"
+        "../scripts/prepare_member.py"

@@ -3,12 +3,10 @@
 
 rule measure_batch:
     input:
-        prepared=f"{WORK}/prepared/{{batch}}",
+        prepared=lambda wildcards: expand(f"{WORK}/prepared/{{key}}", key=PLAN.keys_of(wildcards.batch)),
         population=f"{WORK}/population/{{batch}}" if PLAN.uses_template else [],
         template=TEMPLATE if PLAN.uses_template else [],
-        atlas=lambda wildcards: (
-            f"{WORK}/atlas/{wildcards.batch}" if wildcards.batch in PLAN.atlas_batches else []
-        ),
+        atlas=lambda wildcards: expand(f"{WORK}/atlas/{{batch}}", batch=PLAN.atlas_folders(wildcards.batch)),
         labels=lambda wildcards: PLAN.labels_of(wildcards.batch),
     output:
         directory(f"{WORK}/measured/{{batch}}"),

@@ -3,7 +3,7 @@
 
 rule template_grid:
     input:
-        prepared=expand(f"{WORK}/prepared/{{batch}}", batch=PLAN.batches),
+        prepared=expand(f"{WORK}/prepared/{{key}}", key=PLAN.keys),
     output:
         f"{WORK}/template/grid.json",
     log:
@@ -24,7 +24,7 @@ rule template_grid:
 
 rule centre_batch:
     input:
-        prepared=f"{WORK}/prepared/{{batch}}",
+        prepared=lambda wildcards: expand(f"{WORK}/prepared/{{key}}", key=PLAN.keys_of(wildcards.batch)),
         grid=f"{WORK}/template/grid.json",
     output:
         temp(directory(f"{WORK}/register/00/{{batch}}")),
@@ -46,7 +46,7 @@ rule centre_batch:
 
 rule register_batch:
     input:
-        prepared=f"{WORK}/prepared/{{batch}}",
+        prepared=lambda wildcards: expand(f"{WORK}/prepared/{{key}}", key=PLAN.keys_of(wildcards.batch)),
         previous=lambda wildcards: f"{WORK}/register/{PLAN.before(wildcards.iteration)}/{wildcards.batch}",
         template=lambda wildcards: f"{WORK}/template/{PLAN.before(wildcards.iteration)}",
     output:

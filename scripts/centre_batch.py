@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from regcore.study.job import job
+from regcore.study.job import job, paths
 from regcore.study.template import centre_batch
 
 with job(snakemake.log[0], snakemake.threads):
     centre_batch(
-        Path(snakemake.input.prepared),
+        paths(snakemake.input.prepared),
         grid_file=Path(snakemake.input.grid),
         output=Path(snakemake.output[0]),
     )

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from regcore.study.job import job
+from regcore.study.job import job, paths
 from regcore.study.tables import collect_tables
 
 with job(snakemake.log[0], snakemake.threads):
     collect_tables(
-        [Path(folder) for folder in snakemake.input.folders],
+        paths(snakemake.input.folders),
         template=Path(snakemake.input.template) if snakemake.input.template else None,
         outputs=dict(zip(snakemake.params.tables, map(Path, snakemake.output), strict=True)),
         covariates=snakemake.params.covariates,

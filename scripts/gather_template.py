@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from regcore.study.gather import gather_template
-from regcore.study.job import job
+from regcore.study.job import job, paths
 
 with job(snakemake.log[0], snakemake.threads):
     gather_template(
-        [Path(folder) for folder in snakemake.input.registered],
-        previous=[Path(folder) for folder in snakemake.input.previous],
+        paths(snakemake.input.registered),
+        previous=paths(snakemake.input.previous),
         output=Path(snakemake.output[0]),
         iteration=int(snakemake.wildcards.iteration),
         stage=snakemake.params.stage,

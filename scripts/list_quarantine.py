@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from regcore.study.job import job
+from regcore.study.job import job, paths
 from regcore.study.quarantine import list_quarantine
 
 with job(snakemake.log[0], snakemake.threads):
     list_quarantine(
-        [Path(folder) for folder in snakemake.input.folders],
+        paths(snakemake.input.folders),
         images=snakemake.params.images,
         output=Path(snakemake.output[0]),
     )

@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
-from regcore.study.job import job
+from regcore.study.job import job, paths
 from regcore.study.report import make_report
 
 with job(snakemake.log[0], snakemake.threads):
     make_report(
         snakemake.params.study,
         layout=snakemake.params.layout,
-        templates=[Path(folder) for folder in snakemake.input.templates],
-        measured=[Path(folder) for folder in snakemake.input.measured],
+        templates=paths(snakemake.input.templates),
+        measured=paths(snakemake.input.measured),
         covariates=snakemake.params.covariates,
         output=Path(snakemake.output[0]),
     )

@@ -2,18 +2,16 @@
 
 from pathlib import Path
 
-from regcore.study.job import job
+from regcore.study.job import job, paths
 from regcore.study.measure import measure_batch
 
 with job(snakemake.log[0], snakemake.threads):
     measure_batch(
-        Path(snakemake.input.prepared),
+        paths(snakemake.input.prepared),
         population=Path(snakemake.input.population) if snakemake.input.population else None,
-        atlas=Path(snakemake.input.atlas) if snakemake.input.atlas else None,
+        atlas=paths(snakemake.input.atlas),
         output=Path(snakemake.output[0]),
-        layout=Layout(
-            Path(snakemake.params.results), snakemake.params.template_name, snakemake.params.suffix
-        ),
+        layout=snakemake.params.layout,
         labels=snakemake.params.labels,
         names=snakemake.params.names,
         atlas_name=snakemake.params.atlas_name,

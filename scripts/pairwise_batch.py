@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from regcore.study.job import job
+from regcore.study.job import job, paths
 from regcore.study.pairwise import pairwise_batch
 
 with job(snakemake.log[0], snakemake.threads):
     pairwise_batch(
         snakemake.params.pairs,
-        prepared=[Path(folder) for folder in snakemake.input.prepared],
+        prepared=paths(snakemake.input.prepared),
         output=Path(snakemake.output[0]),
         layout=snakemake.params.layout,
         prepare=snakemake.params.prepare,

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from regcore.study.job import job
+from regcore.study.job import job, paths
 from regcore.study.population import population_batch
 
 with job(snakemake.log[0], snakemake.threads):
     population_batch(
-        Path(snakemake.input.prepared),
+        paths(snakemake.input.prepared),
         registered=Path(snakemake.input.registered),
         template=Path(snakemake.input.template),
         output=Path(snakemake.output[0]),

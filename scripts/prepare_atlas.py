@@ -11,9 +11,7 @@ with job(snakemake.log[0], snakemake.threads):
         image=Path(snakemake.input.image),
         template=bool(snakemake.input.template),
         output=Path(snakemake.output[0]),
-        layout=Layout(
-            Path(snakemake.params.results), snakemake.params.template_name, snakemake.params.suffix
-        ),
+        layout=snakemake.params.layout,
         prepare=snakemake.params.settings,
         registration=snakemake.params.registration,
     )

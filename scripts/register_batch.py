@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from regcore.study.job import job
+from regcore.study.job import job, paths
 from regcore.study.template import register_batch
 
 with job(snakemake.log[0], snakemake.threads):
     register_batch(
-        Path(snakemake.input.prepared),
+        paths(snakemake.input.prepared),
         previous=Path(snakemake.input.previous),
         template=Path(snakemake.input.template),
         output=Path(snakemake.output[0]),

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from regcore.study.job import job
+from regcore.study.job import job, paths
 from regcore.study.template import template_grid
 
 with job(snakemake.log[0], snakemake.threads):
     template_grid(
-        [Path(folder) for folder in snakemake.input.prepared],
+        paths(snakemake.input.prepared),
         output=Path(snakemake.output[0]),
         spacing_mm=snakemake.params.spacing_mm,
     )

@@ -21,7 +21,7 @@ from regcore.registration import RegistrationSettings, register
 from regcore.space import Grid
 from regcore.study.config import AtlasSettings, PrepareSettings
 from regcore.study.job import LOGGER
-from regcore.study.manifest import Entry, good, read_manifest, set_aside, write_manifest
+from regcore.study.manifest import Entry, good, located, set_aside, write_manifest
 from regcore.study.outputs import Layout, sidecar
 from regcore.study.plan import Atlas
 from regcore.study.prepare import prepare_image
@@ -83,7 +83,8 @@ def prepare_atlas(
 def atlas_batch(
     members: Sequence[str],
     atlases: Sequence[Atlas],
-    batch: str,
+    prepared: Sequence[Path],
+    population: Sequence[Path],
     output: Path,
     layout: Layout,
     names: str | None,
@@ -96,8 +97,10 @@ def atlas_batch(
     members : sequence of str
         Keys of the members to label.
     atlases : sequence of Atlas
-    batch : str
-        Of the members.
+    prepared : sequence of Path
+        Folders of the members of the batch and of all atlases, prepared.
+    population : sequence of Path
+        Folders of the batches of all of them, where the template is used.
     output : Path
         Folder for the manifest; the labels go where `layout` says.
     layout : Layout
@@ -105,23 +108,26 @@ def atlas_batch(
         Table with the names of the labels.
     settings : AtlasSettings
     """
-    prepared = read_manifest(layout.work / "prepared" / batch)
+    images, placed = located(prepared), located(population)
     entries: dict[str, Entry] = {}
     for key in members:
-        entry = prepared[key]
+        folder, original = images[key]
+        entry = original
         if entry["status"] == "ok" and settings.needs_template:
-            entry = read_manifest(layout.work / "population" / batch)[key]
+            entry = placed[key][1]
         if entry["status"] != "ok":
             entries[key] = entry
             continue
-        target = read_image(layout.work / "prepared" / batch / prepared[key]["image"])
+        target = read_image(folder / original["image"])
         carried: list[tuple[Image, Image]] = []
         rows: list[dict[str, Any]] = []
         for atlas in atlases:
             if atlas.key == key:
                 continue
             try:
-                labels, image, quality = _carry(atlas, key, target, layout, settings)
+                if atlas.key in placed and placed[atlas.key][1]["status"] != "ok":
+                    raise InputError(f"expected a usable image, found: {placed[atlas.key][1]['reason']}")
+                labels, image, quality = _carry(atlas, images[atlas.key], key, target, layout, settings)
             except InputError as error:
                 LOGGER.warning("%s: atlas %s left out: %s", key, atlas.key, error)
                 continue
@@ -137,20 +143,16 @@ def atlas_batch(
 
 
 def _carry(
-    atlas: Atlas, key: str, target: Image, layout: Layout, settings: AtlasSettings
+    atlas: Atlas, place: tuple[Path, Entry], key: str, target: Image, layout: Layout, settings: AtlasSettings
 ) -> tuple[Image, Image, Mapping[str, Any]]:
     """Labels and image of an atlas on a member's grid, and how well the registration went."""
-    if atlas.batch is None:
-        folder = layout.work / "library" / atlas.key
-    else:
-        folder = layout.work / "prepared" / atlas.batch
-    entry = read_manifest(folder)[atlas.key]
+    folder, entry = place
     if entry["status"] != "ok":
         raise InputError(f"atlas {atlas.key}: expected a usable image, found: {entry['reason']}")
     image, labels = read_image(folder / entry["image"]), read_labels(atlas.labels)
     start: Transform | None = None
     if settings.needs_template:
-        of_atlas = folder / entry["forward"] if atlas.batch is None else layout.forward(atlas.key)
+        of_atlas = layout.forward(atlas.key) if atlas.is_member else folder / entry["forward"]
         if not of_atlas.exists():
             raise InputError(f"atlas {atlas.key}: expected a transform to the template, found none")
         start = through_template(read_transform(of_atlas), read_transform(layout.backward(key)), target.grid)

@@ -249,8 +249,8 @@ class Study:
         Folder of all outputs.
     targets : tuple of str
         What ``all`` makes.
-    batch_size : int
-        Members a job works on.
+    batch_size : int, optional
+        Members a job works on; chosen from the size of the cohort if it is not given.
     threads : int
         Threads of a job.
     strict : bool
@@ -270,7 +270,7 @@ class Study:
     cohort: CohortSettings = CohortSettings()
     results: str = "results"
     targets: tuple[str, ...] = ("template", "population", "tables", "report")
-    batch_size: int = 1
+    batch_size: int | None = None
     threads: int = 1
     strict: bool = False
     prepare: PrepareSettings = PrepareSettings()

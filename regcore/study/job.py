@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +14,17 @@ from regcore.errors import InputError
 from regcore.kernels.parallel import set_threads
 
 LOGGER = logging.getLogger("regcore.study")
+
+
+def paths(names: str | Iterable[str]) -> list[Path]:
+    """Paths of one or several names.
+
+    Examples
+    --------
+    >>> [path.name for path in paths(["a/b", "c"])]
+    ['b', 'c']
+    """
+    return [Path(name) for name in ([names] if isinstance(names, str) else names)]
 
 
 @contextmanager

@@ -43,6 +43,11 @@ def read_manifest(folder: Path) -> dict[str, Entry]:
     return entries
 
 
+def located(folders: Iterable[Path]) -> dict[str, tuple[Path, Entry]]:
+    """Folder and entry of every member of several folders."""
+    return {key: (Path(folder), entry) for folder in folders for key, entry in read_manifest(folder).items()}
+
+
 def usable(folder: Path) -> Iterator[tuple[str, Entry]]:
     """Members of a folder that went through, with their entries."""
     for key, entry in read_manifest(folder).items():

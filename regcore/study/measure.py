@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, cast
 
@@ -23,16 +23,16 @@ from regcore.resample import resample
 from regcore.space import Grid
 from regcore.study.config import TablesSettings
 from regcore.study.job import LOGGER
-from regcore.study.manifest import Entry, good, read_manifest, write_manifest
+from regcore.study.manifest import Entry, good, located, read_manifest, write_manifest
 from regcore.study.outputs import Layout
 
 Names = Mapping[int, str]
 
 
 def measure_batch(
-    prepared: Path,
+    prepared: Sequence[Path],
     population: Path | None,
-    atlas: Path | None,
+    atlas: Sequence[Path],
     output: Path,
     layout: Layout,
     labels: Mapping[str, str],
@@ -45,10 +45,12 @@ def measure_batch(
 
     Parameters
     ----------
-    prepared : Path
-        Folder of the prepared batch.
-    population, atlas : Path or None
-        Folders of this batch, where there is a template or there are atlases.
+    prepared : sequence of Path
+        Folders of the prepared members of the batch.
+    population : Path or None
+        Folder of this batch, where there is a template.
+    atlas : sequence of Path
+        Folders of the atlas batches that hold its members.
     output : Path
         Folder for tables, pictures and the manifest.
     layout : Layout
@@ -65,14 +67,14 @@ def measure_batch(
     """
     known = {kind: read_label_names(file) for kind, file in names.items()}
     placed = {} if population is None else read_manifest(population)
-    fused = {} if atlas is None else read_manifest(atlas)
+    fused = {key: entry for key, (_, entry) in located(atlas).items()}
     tables: dict[str, list[pd.DataFrame]] = {"volumes": [], "jacobians": [], "overlap": []}
     entries: dict[str, Entry] = {}
-    for key, entry in read_manifest(prepared).items():
+    for key, (folder, entry) in located(prepared).items():
         entries[key] = entry
         if entry["status"] != "ok":
             continue
-        grid = read_grid(prepared / entry["image"])
+        grid = read_grid(folder / entry["image"])
         maps = _label_maps(key, grid, labels, fused, layout, atlas_name)
         in_template = placed.get(key, {}).get("status") == "ok"
         for kind, image in maps.items():
@@ -134,7 +136,9 @@ def _measure(
         return
     jacobians = [read_image(layout.log_jacobian(key, each)) for each in ("abs", "rel")]
     there = resample(image, jacobians[0].grid, read_transform(layout.forward(key)), "label")
-    tables["jacobians"].append(_with_key(structure_jacobians(*jacobians, there, named), key, kind))
+    tables["jacobians"].append(
+        _with_key(structure_jacobians(jacobians[0], jacobians[1], there, named), key, kind)
+    )
 
 
 def _overlap(found: Image, reference: Image, names: Names, distances: bool) -> pd.DataFrame:

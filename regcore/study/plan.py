@@ -19,6 +19,7 @@ from regcore.study.config import Study, TemplateStage, existing_path, find_parti
 from regcore.study.outputs import Layout
 
 HEADERS_READ = 5
+MOST_A_BATCH = 8
 BASE_MB = 450
 BYTES_PER_VOXEL = 400
 MINUTES_PER_MILLION_VOXELS = 4.0
@@ -46,14 +47,14 @@ class Atlas:
     key : str
         Member key, or ``atlas-<id>`` of an atlas from the table.
     image, labels : Path
-    batch : str or None
-        Batch of the member; None for an atlas from the table.
+    is_member : bool
+        Whether it belongs to the cohort.
     """
 
     key: str
     image: Path
     labels: Path
-    batch: str | None
+    is_member: bool
 
 
 def endpoint_name(endpoint: str) -> str:
@@ -114,7 +115,10 @@ class Plan:
         self.study = study
         self.members = list(members)
         self.keys = [member.key for member in members]
-        self.batches: dict[str, list[Member]] = chunk(self.members, study.batch_size, self.keys, "b")
+        self.by_key = {member.key: member for member in members}
+        size = study.batch_size or min(max(len(self.members) // 8, 1), MOST_A_BATCH)
+        self.batch_size = size
+        self.batches: dict[str, list[Member]] = chunk(self.members, size, self.keys, "b")
         self.batch_of = {member.key: batch for batch, each in self.batches.items() for member in each}
         self.iterations = [f"{number:02d}" for number in range(1, len(study.template.iterations) + 1)]
         self.last = self.iterations[-1]
@@ -124,12 +128,13 @@ class Plan:
             self.atlases = self._cohort_atlases() + self._table_atlases()
         if "pairwise" in study.targets:
             pairs = self._pairs()
-            self.pair_batches = chunk(pairs, study.batch_size, [pair.key for pair in pairs], "p")
-        self.library = [atlas for atlas in self.atlases if atlas.batch is None]
-        self.atlas_batches: dict[str, list[Member]] = {}
+            self.pair_batches = chunk(pairs, study.batch_size or 1, [pair.key for pair in pairs], "p")
+        self.library = [atlas for atlas in self.atlases if not atlas.is_member]
+        self.atlas_batches: dict[str, list[str]] = {}
         if self.atlases:
-            left = {batch: self._labelled(each) for batch, each in self.batches.items()}
-            self.atlas_batches = {batch: each for batch, each in left.items() if each}
+            targets = self._labelled()
+            self.atlas_batches = chunk(targets, study.batch_size or 1, targets, "a")
+        self.atlas_batch_of = {key: batch for batch, each in self.atlas_batches.items() for key in each}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Plan:
@@ -160,17 +165,21 @@ class Plan:
 
     # cohort
 
-    def members_of(self, batch: str) -> list[Member]:
-        """Members of a batch, only with what preparing them depends on."""
-        return [replace(member, labels=None, covariates={}) for member in self.batches[batch]]
+    def member(self, key: str) -> Member:
+        """A member, only with what preparing it depends on."""
+        return replace(self.by_key[key], labels=None, covariates={})
+
+    def keys_of(self, batch: str) -> list[str]:
+        """Members of a batch."""
+        return [member.key for member in self.batches[batch]]
 
     def labels_by_member(self, batch: str) -> dict[str, str]:
         """Label file of every member of a batch that has one."""
         return {m.key: os.fspath(m.labels) for m in self.batches[batch] if m.labels is not None}
 
-    def images_of(self, batch: str) -> list[str]:
-        """Image and mask files of a batch."""
-        files = [path for member in self.batches[batch] for path in (member.image, member.mask)]
+    def images_of(self, key: str) -> list[str]:
+        """Image and mask file of a member."""
+        files = (self.by_key[key].image, self.by_key[key].mask)
         return [os.fspath(path) for path in files if path is not None]
 
     def labels_of(self, batch: str) -> list[str]:
@@ -231,14 +240,13 @@ class Plan:
     # atlases and pairs
 
     def _cohort_atlases(self) -> list[Atlas]:
-        by_key = {member.key: member for member in self.members}
         found = []
         wanted = self.study.atlas.participants
         for key in find_participants(wanted, self.keys, "atlas.participants"):
-            labels = by_key[key].labels
+            labels = self.by_key[key].labels
             if labels is None:
                 raise InputError(f"config atlas.participants: expected {key} to have labels, found none")
-            found.append(Atlas(key, by_key[key].image, labels, self.batch_of[key]))
+            found.append(Atlas(key, self.by_key[key].image, labels, True))
         return found
 
     def _table_atlases(self) -> list[Atlas]:
@@ -262,30 +270,37 @@ class Plan:
                 raise InputError(
                     f"{path} row {row} atlas_id: expected letters and digits, each once, found {name!r}"
                 )
-            found.append(Atlas(f"atlas-{name}", files[0], files[1], None))
+            found.append(Atlas(f"atlas-{name}", files[0], files[1], False))
         return found
 
-    def _labelled(self, members: Sequence[Member]) -> list[Member]:
+    def _labelled(self) -> list[str]:
         """Members that are to be labelled by the atlases."""
         if self.study.atlas.include_atlases:
-            return list(members)
+            return self.keys
         atlases = {atlas.key for atlas in self.atlases}
-        return [member for member in members if member.key not in atlases]
+        return [key for key in self.keys if key not in atlases]
 
     def library_atlas(self, key: str) -> Atlas:
         """An atlas from the table."""
         return next(atlas for atlas in self.library if atlas.key == key)
 
-    def atlas_folders(self, work: str) -> list[str]:
-        """Working folders that hold the images and transforms of the atlases."""
-        kinds = ("prepared", "population") if self.study.atlas.needs_template else ("prepared",)
-        batches = sorted({atlas.batch for atlas in self.atlases if atlas.batch is not None})
-        folders = [f"{work}/{kind}/{batch}" for kind in kinds for batch in batches]
-        return folders + [f"{work}/library/{atlas.key}" for atlas in self.library]
+    def atlas_prepared(self, batch: str) -> list[str]:
+        """Folders, below the working folder, of the images that a batch of atlas targets reads."""
+        members = [atlas.key for atlas in self.atlases if atlas.is_member]
+        keys = dict.fromkeys(self.atlas_batches[batch] + members)
+        return [f"prepared/{key}" for key in keys] + [f"library/{atlas.key}" for atlas in self.library]
 
-    def labelled_members(self, batch: str) -> list[str]:
-        """Keys of the members of a batch that the atlases label."""
-        return [member.key for member in self.atlas_batches[batch]]
+    def atlas_population(self, batch: str) -> list[str]:
+        """Batches whose transforms a batch of atlas targets reads."""
+        if not self.study.atlas.needs_template:
+            return []
+        members = [atlas.key for atlas in self.atlases if atlas.is_member]
+        return sorted({self.batch_of[key] for key in self.atlas_batches[batch] + members})
+
+    def atlas_folders(self, batch: str) -> list[str]:
+        """Atlas batches that label the members of a batch."""
+        found = [self.atlas_batch_of.get(key) for key in self.keys_of(batch)]
+        return sorted({name for name in found if name is not None})
 
     @cached_property
     def label_names_files(self) -> dict[str, str]:
@@ -296,7 +311,7 @@ class Plan:
             own = _beside(labels)
         atlas = self.study.atlas.label_names
         if atlas is None and self.atlases:
-            atlas = own if self.atlases[0].batch is not None else _beside(self.atlases[0].labels)
+            atlas = own if self.atlases[0].is_member else _beside(self.atlases[0].labels)
         return {kind: path for kind, path in (("own", own), ("atlas", atlas)) if path is not None}
 
     def _pairs(self) -> list[Pair]:
@@ -328,21 +343,21 @@ class Plan:
 
     def _endpoint(self, text: str, key: str) -> str:
         full = text if text.startswith("sub-") else f"sub-{text}"
-        if full in self.batch_of:
+        if full in self.by_key:
             return full
         if not Path(text).is_file():
             raise InputError(f"{key}: expected one member of the cohort or an image file, found {text!r}")
         return text
 
-    def pair_batches_needed(self, batch: str) -> list[str]:
-        """Batches of the cohort that a batch of pairs reads."""
+    def pair_members(self, batch: str) -> list[str]:
+        """Members that a batch of pairs reads."""
         ends = [end for pair in self.pair_batches[batch] for end in (pair.fixed, pair.moving)]
-        return sorted({self.batch_of[end] for end in ends if end in self.batch_of})
+        return sorted({end for end in ends if end in self.by_key})
 
     def pair_files(self, batch: str) -> list[str]:
         """Files outside the cohort that a batch of pairs reads."""
         ends = [end for pair in self.pair_batches[batch] for end in (pair.fixed, pair.moving)]
-        return sorted({end for end in ends if end not in self.batch_of})
+        return sorted({end for end in ends if end not in self.by_key})
 
     # tables
 
@@ -360,7 +375,7 @@ class Plan:
             names.append("volumes")
         if labelled and self.uses_template:
             names.append("jacobians")
-        if self.atlases and any(m.labels for each in self.atlas_batches.values() for m in each):
+        if self.atlases and any(self.by_key[key].labels for key in self.atlas_batch_of):
             names.append("overlap")
         return names
 
@@ -372,7 +387,7 @@ class Plan:
     def folders(self, *kinds: str) -> list[str]:
         """Working folders of all batches of these kinds, as far as the targets lead to them."""
         made = {
-            "prepared": list(self.batches),
+            "prepared": self.keys,
             "population": list(self.batches) if self.uses_template else [],
             "measured": list(self.batches) if self.measured else [],
             "atlas": list(self.atlas_batches),
@@ -402,5 +417,5 @@ class Plan:
 
     def minutes(self, attempt: int, registrations: int = 1) -> int:
         """Run time of a job that makes so many registrations of every member of a batch."""
-        each = MINUTES_PER_MILLION_VOXELS * self.voxels / 1e6 * registrations * self.study.batch_size
+        each = MINUTES_PER_MILLION_VOXELS * self.voxels / 1e6 * registrations * self.batch_size
         return int((5 + each / self.study.threads) * attempt)

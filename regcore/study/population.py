@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, cast
 
@@ -21,7 +21,7 @@ from regcore.resample import coverage, resample
 from regcore.space import Grid
 from regcore.study.config import PopulationSettings
 from regcore.study.job import LOGGER
-from regcore.study.manifest import Entry, good, read_manifest, set_aside, write_manifest
+from regcore.study.manifest import Entry, good, located, read_manifest, set_aside, write_manifest
 from regcore.study.outputs import Layout, sidecar
 from regcore.study.quality import map_quality, similarity
 from regcore.study.template import PARTIAL
@@ -29,7 +29,7 @@ from regcore.transforms import Chain, Displacement, Transform, peel, split
 
 
 def population_batch(
-    prepared: Path,
+    prepared: Sequence[Path],
     registered: Path,
     template: Path,
     output: Path,
@@ -41,8 +41,8 @@ def population_batch(
 
     Parameters
     ----------
-    prepared : Path
-        Folder of the prepared batch.
+    prepared : sequence of Path
+        Folders of the prepared members of the batch.
     registered : Path
         Folder of this batch in the last iteration.
     template : Path
@@ -57,14 +57,15 @@ def population_batch(
     """
     fixed = read_image(template / "template.nii.gz")
     update = Chain((read_transform(template / "update.h5"),))
-    images = read_manifest(prepared)
+    images = located(prepared)
     entries: dict[str, Entry] = {}
     parts: list[PartialSum] = []
     for key, before in read_manifest(registered).items():
         entries[key] = before
         if before["status"] != "ok":
             continue
-        image = read_image(prepared / images[key]["image"])
+        folder, original = images[key]
+        image = read_image(folder / original["image"])
         try:
             start = update_transform(read_transform(registered / before["transform"]), update, fixed.grid)
             forward, backward = both_ways(start, fixed.grid)

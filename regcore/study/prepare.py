@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,21 +40,19 @@ def prepare_image(image: Image, mask: Image | None, settings: PrepareSettings) -
     return normalise_intensity(image, mask, *settings.winsorise_percent), mask
 
 
-def prepare_batch(members: Sequence[Member], output: Path, settings: PrepareSettings) -> None:
-    """Prepare the members of a batch; those that cannot be used are set aside with the reason.
+def prepare_member(member: Member, output: Path, settings: PrepareSettings) -> None:
+    """Prepare one member; if its image cannot be used it is set aside with the reason.
 
     Parameters
     ----------
-    members : sequence of Member
+    member : Member
     output : Path
-        Folder for the images, masks and the manifest.
+        Folder for the image, its mask and the manifest.
     settings : PrepareSettings
     """
-    entries: dict[str, Entry] = {}
-    for member in members:
-        entries[member.key] = _prepare(member, output, settings)
-        LOGGER.info("%s: %s", member.key, entries[member.key].get("reason", "prepared"))
-    write_manifest(output, entries)
+    entry = _prepare(member, output, settings)
+    write_manifest(output, {member.key: entry})
+    LOGGER.info("%s: %s", member.key, entry.get("reason", "prepared"))
 
 
 def _prepare(member: Member, output: Path, settings: PrepareSettings) -> Entry:

@@ -19,6 +19,15 @@ _KINDS = {
     "object": "a mapping",
     "null": "nothing",
 }
+_LIMITS = {
+    "minimum": "at least {}",
+    "exclusiveMinimum": "more than {}",
+    "maximum": "at most {}",
+    "minItems": "at least {} entries",
+    "maxItems": "at most {} entries",
+    "minLength": "some text",
+    "uniqueItems": "each entry once",
+}
 
 
 def check_schema(values: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
@@ -60,30 +69,25 @@ def _one_line(error: jsonschema.ValidationError) -> str:
         where += f"[{part}]" if isinstance(part, int) else f".{part}" if where else str(part)
     wanted: Any = error.validator_value
     schema: Any = error.schema
-    found = repr(error.instance)
+    instance: Any = error.instance
+    found = repr(instance)
     found = found if len(found) <= 80 else found[:77] + "..."
     if error.validator == "additionalProperties":
         known = list(schema.get("properties", {}))
-        extra = sorted(set(dict(error.instance)) - set(known))[0]
+        extra = sorted(set(instance) - set(known))[0]
         near = difflib.get_close_matches(str(extra), known, 1)
         hint = f"did you mean {near[0]}?" if near else f"one of {', '.join(known)}"
         return f"{where + '.' if where else ''}{extra}: expected a known key ({hint}), found an unknown one"
     if error.validator == "required":
-        missing = next(name for name in wanted if name not in dict(error.instance))
+        missing = next(name for name in wanted if name not in instance)
         return f"{where + '.' if where else ''}{missing}: expected a value, found none"
     if error.validator == "type":
         kinds = [wanted] if isinstance(wanted, str) else wanted
         expected = " or ".join(_KINDS[kind] for kind in kinds)
+    elif error.validator == "enum":
+        expected = f"one of {', '.join(map(str, wanted))}"
+    elif error.validator == "pattern":
+        expected = str(schema.get("x-pattern", f"text like {wanted}"))
     else:
-        expected = {
-            "enum": lambda: f"one of {', '.join(map(str, wanted))}",
-            "minimum": lambda: f"at least {wanted}",
-            "exclusiveMinimum": lambda: f"more than {wanted}",
-            "maximum": lambda: f"at most {wanted}",
-            "minItems": lambda: f"at least {wanted} entries",
-            "maxItems": lambda: f"at most {wanted} entries",
-            "minLength": lambda: "some text",
-            "uniqueItems": lambda: "each entry once",
-            "pattern": lambda: str(schema.get("x-pattern", f"text like {wanted}")),
-        }.get(str(error.validator), lambda: error.message)()
+        expected = _LIMITS.get(str(error.validator), error.message).format(wanted)
     return f"{where or 'file'}: expected {expected}, found {found}"

@@ -24,6 +24,7 @@ from regcore.study.manifest import (
     good,
     grid_from_dict,
     grid_to_dict,
+    located,
     read_manifest,
     set_aside,
     usable_members,
@@ -41,7 +42,7 @@ def template_grid(prepared: Sequence[Path], output: Path, spacing_mm: float | No
     Parameters
     ----------
     prepared : sequence of Path
-        Folders of the prepared batches.
+        Folders of all prepared members.
     output : Path
         JSON file with `shape`, `affine` and `centre` (world mm).
     spacing_mm : float or None
@@ -56,13 +57,13 @@ def template_grid(prepared: Sequence[Path], output: Path, spacing_mm: float | No
     LOGGER.info("%d members, template of %s voxels of %s mm", len(members), grid.shape, grid.spacing.round(3))
 
 
-def centre_batch(prepared: Path, grid_file: Path, output: Path) -> None:
+def centre_batch(prepared: Sequence[Path], grid_file: Path, output: Path) -> None:
     """Lay the images of a batch on the template's grid by their centres of mass.
 
     Parameters
     ----------
-    prepared : Path
-        Folder of the prepared batch.
+    prepared : sequence of Path
+        Folders of the prepared members of the batch.
     grid_file : Path
         From `template_grid`.
     output : Path
@@ -72,17 +73,17 @@ def centre_batch(prepared: Path, grid_file: Path, output: Path) -> None:
     grid, centre = grid_from_dict(values), np.array(values["centre"])
     entries: dict[str, Entry] = {}
     parts: list[PartialSum] = []
-    for key, entry in read_manifest(prepared).items():
+    for key, (folder, entry) in located(prepared).items():
         entries[key] = entry
         if entry["status"] == "ok":
             shift = Affine.from_parameters(translation=np.array(entry["box"][2]) - centre)
-            image = read_image(prepared / entry["image"])
+            image = read_image(folder / entry["image"])
             entries[key] = _write(output, key, shift, _part(image, grid, shift), parts)
     _finish(output, entries, parts)
 
 
 def register_batch(
-    prepared: Path, previous: Path, template: Path, output: Path, stage: TemplateStage
+    prepared: Sequence[Path], previous: Path, template: Path, output: Path, stage: TemplateStage
 ) -> None:
     """Register the images of a batch to a template, starting from the iteration before.
 
@@ -90,8 +91,8 @@ def register_batch(
 
     Parameters
     ----------
-    prepared : Path
-        Folder of the prepared batch.
+    prepared : sequence of Path
+        Folders of the prepared members of the batch.
     previous : Path
         Folder of this batch in the iteration before.
     template : Path
@@ -109,14 +110,15 @@ def register_batch(
         return
     fixed = read_image(template / "target.nii")
     update = Chain((read_transform(template / "update.h5"),))
-    images = read_manifest(prepared)
+    images = located(prepared)
     entries: dict[str, Entry] = {}
     parts: list[PartialSum] = []
     for key, before in read_manifest(previous).items():
         entries[key] = before
         if before["status"] != "ok":
             continue
-        moving = read_image(prepared / images[key]["image"])
+        folder, image = images[key]
+        moving = read_image(folder / image["image"])
         start = update_transform(read_transform(previous / before["transform"]), update, fixed.grid)
         try:
             result = register(fixed, moving, stage.registration, initial=start)

@@ -29,7 +29,7 @@ from regcore.study.measure import measure_batch
 from regcore.study.outputs import Layout
 from regcore.study.plan import Atlas
 from regcore.study.population import population_batch
-from regcore.study.prepare import prepare_batch
+from regcore.study.prepare import prepare_member
 from regcore.study.publish import publish_template
 from regcore.study.template import centre_batch, register_batch, template_grid
 
@@ -83,9 +83,10 @@ def tiny_study(root: Path) -> Layout:
             "deformable", 1, RegistrationSettings((), DeformableSettings(shrink=(2, 1), iterations=(2, 2)))
         ),
     ]
-    prepared, grid_file = work / "prepared" / "all", work / "grid.json"
-    prepare_batch(members, prepared, PrepareSettings())
-    template_grid([prepared], grid_file, None)
+    prepared, grid_file = [work / "prepared" / member.key for member in members], work / "grid.json"
+    for member, folder in zip(members, prepared, strict=True):
+        prepare_member(member, folder, PrepareSettings())
+    template_grid(prepared, grid_file, None)
     registered, template = work / "register" / "00", work / "template" / "00"
     centre_batch(prepared, grid_file, registered)
     gather_template([registered], [], template, 0, "centre", True, 0.05)
@@ -107,12 +108,20 @@ def tiny_study(root: Path) -> Layout:
         "description": layout.of_template("template_description.json"),
     }
     publish_template([population], template, files, layout.template)
-    atlases = [Atlas(member.key, member.image, Path(labels[member.key]), "all") for member in members[:2]]
+    atlases = [Atlas(member.key, member.image, Path(labels[member.key]), True) for member in members[:2]]
     for fusion in ("majority", "local"):
         settings_of = AtlasSettings(fusion=fusion, registration=stages[1].registration)
-        atlas_batch([members[2].key], atlases, "all", work / "atlas" / "all", layout, None, settings_of)
-    measure_batch(
-        prepared, population, work / "atlas" / "all", work / "measured" / "all", layout, labels, {}, "Cohort",
-        TablesSettings(), "neurological",
-    )  # fmt: skip
+        atlas_batch(
+            [members[2].key],
+            atlases,
+            prepared,
+            [population],
+            work / "atlas" / "all",
+            layout,
+            None,
+            settings_of,
+        )
+    measured, fused = work / "measured" / "all", [work / "atlas" / "all"]
+    plain = TablesSettings()
+    measure_batch(prepared, population, fused, measured, layout, labels, {}, "Cohort", plain, "neurological")
     return layout

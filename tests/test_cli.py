@@ -23,10 +23,10 @@ GRID = Grid((24, 26, 22), np.diag([2.0, 2.0, 2.0, 1.0]))
 SHIFT = Affine.from_parameters(translation=(4.0, -2.0, 2.0))
 
 
-def blob(shift: Affine | None = None) -> Image:
-    """An ellipsoid with a bright core; under `shift` it is what the identity pulls from a moved one."""
+def blob(shift: Affine | None = None, axes_mm: tuple[int, int, int] = (14, 16, 12)) -> Image:
+    """An ellipsoid with a bright core, as it looks after `shift`."""
     points = GRID.world_points() if shift is None else shift.inverse()(GRID.world_points())
-    radius = np.sqrt((((points - GRID.centre) / [14, 16, 12]) ** 2).sum(axis=-1))
+    radius = np.sqrt((((points - GRID.centre) / axes_mm) ** 2).sum(axis=-1))
     values = 60 / (1 + np.exp(8 * (radius - 1))) + 40 * np.exp(-8 * radius**2)
     return Image(values.astype(np.float32), GRID)
 
@@ -38,6 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     fixed, moving = blob(), blob(SHIFT)
     write_image(folder / "fixed.nii.gz", fixed)
     write_image(folder / "moving.nii.gz", moving)
+    write_image(folder / "longer.nii.gz", blob(SHIFT, (16, 15, 12)))
     write_image(folder / "constant.nii.gz", Image(np.ones(GRID.shape, np.float32), GRID))
     for name, image in (("fixed", fixed), ("moving", moving)):
         labels = (image.data > 30).astype(np.int32) * 7 + (image.data > 75) * 2000
@@ -76,11 +77,11 @@ def test_register_writes_what_it_was_asked_for(folder: Path, tmp_path: Path) -> 
     settings = tmp_path / "settings.yaml"
     settings.write_text(
         "linear: [{model: rigid, shrink: [2], iterations: [40], rotations_deg: 0}]\n"
-        "deformable: {metric: ssd, shrink: [2], iterations: [3], step_vox: 0.1}\n"
+        "deformable: {metric: ssd, shrink: [2, 1], iterations: [20, 10]}\n"
     )
     names = ["xfm.h5", "inverse.h5", "warped.nii.gz"]
     xfm, inverse, warped = (str(tmp_path / name) for name in names)
-    images = [str(folder / "fixed.nii.gz"), str(folder / "moving.nii.gz")]
+    images = [str(folder / "fixed.nii.gz"), str(folder / "longer.nii.gz")]
     code = main(["register", *images, "-t", xfm, "-i", inverse, "-w", warped, "-s", str(settings), "-q"])
     assert code == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*names, "settings.yaml", "xfm.json"])

@@ -86,7 +86,7 @@ def compare_with_truth(folder: Path) -> str:
     """
     folder = Path(folder)
     truths = _read_all(folder / "truth", "*_from-ICBM_to-T1w_mode-image_xfm.h5")
-    template = _only(folder / "results", "tpl-*/tpl-*_T1w.nii.gz")
+    template = _template(folder / "results")
     name = template.parent.name.removeprefix("tpl-")
     transforms = _read_all(folder / "results", f"sub-*/anat/*_from-T1w_to-{name}_mode-image_xfm.h5")
     shared = [subject for subject in truths if subject in transforms]
@@ -120,16 +120,15 @@ def _read_all(folder: Path, pattern: str) -> dict[str, Transform]:
     return {path.name.split("_")[0]: read_transform(path) for path in sorted(folder.glob(pattern))}
 
 
-def _only(folder: Path, pattern: str) -> Path:
-    found = sorted(folder.glob(pattern))
-    if len(found) != 1:
-        raise InputError(
-            f"{folder / pattern}: expected one template, found {len(found)}; run the workflow first"
-        )
-    return found[0]
+def _template(results: Path) -> Path:
+    folders = sorted(results.glob("tpl-*"))
+    if len(folders) != 1:
+        raise InputError(f"{results}/tpl-*: expected one template, found {len(folders)}; run the workflow")
+    return folders[0] / f"{folders[0].name}_T1w.nii.gz"
 
 
 def _brain_points(template: Path) -> Array:
-    mask = read_mask(template.with_name(template.name.replace("_T1w.nii.gz", "_desc-brain_mask.nii.gz")))
+    """Every eighth voxel centre of the template's mask; the demo's images hold nothing but brain."""
+    mask = read_mask(template.with_name(template.name.replace("_T1w.nii.gz", "_desc-foreground_mask.nii.gz")))
     inside = np.argwhere(mask.data[::2, ::2, ::2] > 0) * 2
     return mask.grid.to_world(inside)

@@ -1,0 +1,1 @@
+"""Measurements of regcore beside other tools, on real images: ``python -m benchmarks --help``."""

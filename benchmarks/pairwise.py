@@ -21,6 +21,7 @@ from benchmarks.data import Pair
 from benchmarks.measure import measure
 from benchmarks.peers import METHODS, ROOT, command, environment, is_installed, version
 from benchmarks.reading import read_result
+from regcore.errors import InputError
 from regcore.image import Image
 from regcore.io.nifti import read_labels, write_image
 from regcore.io.tables import read_json, write_json
@@ -105,7 +106,7 @@ def run_pair(row: str, pair: Pair, name: str, setup: Setup, repeat: int = 0) -> 
         if repeat == 0:
             result |= score(pair, forward, backward, labels_file(row, pair, name, setup))
         write_json(kept, result)
-    except RuntimeError as error:
+    except (InputError, RuntimeError) as error:
         result = {"failure": str(error)}
     shutil.rmtree(folder)
     figures = ", ".join(f"{key} {value:.4g}" for key, value in result.items() if isinstance(value, float))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from regcore.errors import InputError
 from regcore.io.itk import read_transform
 from regcore.io.nifti import read_grid
 from regcore.transforms import Affine, Chain, Displacement, Transform
@@ -43,7 +44,11 @@ def _read_greedy(folder: Path, fixed: Path, linear: bool) -> BothWays:
     # greedy writes its affine in RAS and its fields in LPS
     affine = Affine(np.loadtxt(folder / "affine.mat") if linear else np.eye(4))
     forward = Chain((affine, read_transform(folder / "warp.nii.gz")))
-    return forward, Chain((read_transform(folder / "inverse.nii.gz"), affine.inverse()))
+    try:
+        return forward, Chain((read_transform(folder / "inverse.nii.gz"), affine.inverse()))
+    except InputError:
+        # where its affine collapses, greedy's inverse is not finite
+        return forward, None
 
 
 def read_ants(folder: Path, fixed: Path, linear: bool = True) -> BothWays:

@@ -12,7 +12,6 @@ from typing import Any
 from regcore.errors import InputError
 from regcore.registration.settings import (
     DeformableSettings,
-    LinearSettings,
     RegistrationSettings,
     preset,
 )
@@ -93,25 +92,6 @@ class TemplateStage:
     registration: RegistrationSettings
 
 
-def _rigid_to_deformable() -> tuple[TemplateStage, ...]:
-    def linear(model: str, shrink: float, iterations: int) -> RegistrationSettings:
-        stage = LinearSettings(model=model, shrink=(shrink,), iterations=(iterations,), rotations_deg=0)
-        return RegistrationSettings(linear=(stage,), deformable=None)
-
-    def deformable(shrink: tuple[float, ...], iterations: tuple[int, ...]) -> RegistrationSettings:
-        return RegistrationSettings(
-            linear=(), deformable=DeformableSettings(shrink=shrink, iterations=iterations)
-        )
-
-    return (
-        TemplateStage("rigid", 2, linear("rigid", 4, 40)),
-        TemplateStage("affine", 3, linear("affine", 4, 40)),
-        TemplateStage("coarse", 3, deformable((4,), (30,))),
-        TemplateStage("medium", 3, deformable((2,), (20,))),
-        TemplateStage("fine", 2, deformable((2, 1), (10, 10))),
-    )
-
-
 @dataclass(frozen=True)
 class TemplateSettings:
     """How the template is built.
@@ -127,14 +107,14 @@ class TemplateSettings:
     stop_mm : float
         A stage ends early when the shape of the template moves less than this, RMS.
     stages : tuple of TemplateStage
-        In order.
+        In order; a template needs at least one.
     """
 
     name: str = "Study"
     spacing_mm: float | None = None
     sharpen: bool = True
     stop_mm: float = 0.05
-    stages: tuple[TemplateStage, ...] = field(default_factory=_rigid_to_deformable)
+    stages: tuple[TemplateStage, ...] = ()
 
     @property
     def iterations(self) -> tuple[TemplateStage, ...]:
@@ -258,9 +238,9 @@ class Study:
 
     Examples
     --------
-    >>> study = Study.from_dict({"cohort": {"source": "cohort.tsv"}, "template": {"stop_mm": 0.1}})
+    >>> study = Study.from_dict({"cohort": {"source": "cohort.tsv"}, "targets": ["tables"]})
     >>> study.template.stop_mm, study.threads
-    (0.1, 1)
+    (0.05, 1)
     >>> Study.from_dict({"cohort": {"source": "cohort.tsv"}, "threads": 0})
     Traceback (most recent call last):
         ...
@@ -304,6 +284,12 @@ class Study:
         study._check_targets()
         return study
 
+    @property
+    def uses_template(self) -> bool:
+        """Whether anything asked for needs the template."""
+        asked = bool({"template", "population"} & set(self.targets))
+        return asked or ("atlas" in self.targets and self.atlas.needs_template)
+
     def _check_targets(self) -> None:
         if "atlas" in self.targets and not (self.atlas.participants or self.atlas.table):
             raise InputError(
@@ -318,7 +304,7 @@ class Study:
         names = [stage.name for stage in self.template.stages]
         if len(set(names)) < len(names):
             raise InputError(f"config template.stages: expected each name once, found {', '.join(names)}")
-        if not self.template.iterations:
+        if self.uses_template and not self.template.iterations:
             raise InputError("config template.stages: expected at least one iteration, found none")
 
 

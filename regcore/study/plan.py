@@ -121,7 +121,7 @@ class Plan:
         self.batches: dict[str, list[Member]] = chunk(self.members, size, self.keys, "b")
         self.batch_of = {member.key: batch for batch, each in self.batches.items() for member in each}
         self.iterations = [f"{number:02d}" for number in range(1, len(study.template.iterations) + 1)]
-        self.last = self.iterations[-1]
+        self.last = self.iterations[-1] if self.iterations else "00"
         self.atlases: list[Atlas] = []
         self.pair_batches: dict[str, list[Pair]] = {}
         if "atlas" in study.targets:
@@ -211,10 +211,7 @@ class Plan:
     @property
     def uses_template(self) -> bool:
         """Whether anything asked for needs the template."""
-        targets = set(self.study.targets)
-        return bool(targets & {"template", "population"}) or (
-            "atlas" in targets and self.study.atlas.needs_template
-        )
+        return self.study.uses_template
 
     def stage(self, iteration: str) -> TemplateStage:
         """Settings of an iteration."""

@@ -29,9 +29,12 @@ rule prepare_atlas:
 
 rule atlas_batch:
     input:
-        prepared=lambda wildcards: [f"{WORK}/{folder}" for folder in PLAN.atlas_prepared(wildcards.batch)],
+        prepared=lambda wildcards: [
+            f"{WORK}/{folder}" for folder in PLAN.atlas_prepared(wildcards.batch)
+        ],
         population=lambda wildcards: expand(
-            f"{WORK}/population/{{batch}}", batch=PLAN.atlas_population(wildcards.batch)
+            f"{WORK}/population/{{batch}}",
+            batch=PLAN.atlas_population(wildcards.batch),
         ),
         labels=[str(atlas.labels) for atlas in PLAN.atlases],
     output:

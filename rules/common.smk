@@ -3,11 +3,13 @@
 import os
 import sys
 
-from snakemake.exceptions import WorkflowError
-
 # the scripts find regcore beside this workflow, installed or not
 sys.path.insert(0, workflow.basedir)
-os.environ.update(PYTHONPATH=os.pathsep.join(sys.path[:1] + [os.getenv("PYTHONPATH", "")]).strip(os.pathsep))
+os.environ.update(
+    PYTHONPATH=os.pathsep.join(sys.path[:1] + [os.getenv("PYTHONPATH", "")]).strip(
+        os.pathsep
+    )
+)
 
 from regcore.errors import InputError
 from regcore.study import Plan
@@ -15,7 +17,7 @@ from regcore.study import Plan
 try:
     PLAN = Plan.from_config(config)
 except InputError as error:
-    raise WorkflowError(str(error)) from None
+    sys.exit(str(error))
 
 STUDY = PLAN.study
 RESULTS = STUDY.results

@@ -3,7 +3,9 @@
 
 rule pairwise_batch:
     input:
-        prepared=lambda wildcards: expand(f"{WORK}/prepared/{{key}}", key=PLAN.pair_members(wildcards.batch)),
+        prepared=lambda wildcards: expand(
+            f"{WORK}/prepared/{{key}}", key=PLAN.pair_members(wildcards.batch)
+        ),
         files=lambda wildcards: PLAN.pair_files(wildcards.batch),
         cache=WARM,
     output:

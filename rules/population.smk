@@ -3,7 +3,9 @@
 
 rule population_batch:
     input:
-        prepared=lambda wildcards: expand(f"{WORK}/prepared/{{key}}", key=PLAN.keys_of(wildcards.batch)),
+        prepared=lambda wildcards: expand(
+            f"{WORK}/prepared/{{key}}", key=PLAN.keys_of(wildcards.batch)
+        ),
         registered=f"{WORK}/register/{PLAN.last}/{{batch}}",
         template=f"{WORK}/template/{PLAN.last}",
         labels=lambda wildcards: PLAN.labels_of(wildcards.batch),

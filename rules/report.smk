@@ -22,7 +22,9 @@ rule list_quarantine:
     input:
         folders=[
             f"{WORK}/{folder}"
-            for folder in PLAN.folders("prepared", "library", "population", "atlas", "pairwise")
+            for folder in PLAN.folders(
+                "prepared", "library", "population", "atlas", "pairwise"
+            )
         ],
     output:
         f"{RESULTS}/quarantine.tsv",
@@ -48,7 +50,9 @@ rule make_report:
         tables=TABLES,
         runtime=f"{RESULTS}/tables/runtime.tsv",
         measured=[f"{WORK}/{folder}" for folder in PLAN.folders("measured")],
-        templates=expand(f"{WORK}/template/{{iteration}}", iteration=PLAN.shown_iterations),
+        templates=expand(
+            f"{WORK}/template/{{iteration}}", iteration=PLAN.shown_iterations
+        ),
         published=TEMPLATE if PLAN.uses_template else [],
     output:
         f"{RESULTS}/report.html",

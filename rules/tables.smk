@@ -3,10 +3,14 @@
 
 rule measure_batch:
     input:
-        prepared=lambda wildcards: expand(f"{WORK}/prepared/{{key}}", key=PLAN.keys_of(wildcards.batch)),
+        prepared=lambda wildcards: expand(
+            f"{WORK}/prepared/{{key}}", key=PLAN.keys_of(wildcards.batch)
+        ),
         population=f"{WORK}/population/{{batch}}" if PLAN.uses_template else [],
         template=TEMPLATE if PLAN.uses_template else [],
-        atlas=lambda wildcards: expand(f"{WORK}/atlas/{{batch}}", batch=PLAN.atlas_folders(wildcards.batch)),
+        atlas=lambda wildcards: expand(
+            f"{WORK}/atlas/{{batch}}", batch=PLAN.atlas_folders(wildcards.batch)
+        ),
         labels=lambda wildcards: PLAN.labels_of(wildcards.batch),
     output:
         directory(f"{WORK}/measured/{{batch}}"),
@@ -34,7 +38,10 @@ rule measure_batch:
 
 rule collect_tables:
     input:
-        folders=[f"{WORK}/{folder}" for folder in PLAN.folders("population", "atlas", "pairwise", "measured")],
+        folders=[
+            f"{WORK}/{folder}"
+            for folder in PLAN.folders("population", "atlas", "pairwise", "measured")
+        ],
         template=f"{WORK}/template/{PLAN.last}" if PLAN.uses_template else [],
         certificate=TEMPLATE if PLAN.uses_template else [],
     output:

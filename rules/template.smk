@@ -24,7 +24,9 @@ rule template_grid:
 
 rule centre_batch:
     input:
-        prepared=lambda wildcards: expand(f"{WORK}/prepared/{{key}}", key=PLAN.keys_of(wildcards.batch)),
+        prepared=lambda wildcards: expand(
+            f"{WORK}/prepared/{{key}}", key=PLAN.keys_of(wildcards.batch)
+        ),
         grid=f"{WORK}/template/grid.json",
     output:
         temp(directory(f"{WORK}/register/00/{{batch}}")),
@@ -46,7 +48,9 @@ rule centre_batch:
 
 rule register_batch:
     input:
-        prepared=lambda wildcards: expand(f"{WORK}/prepared/{{key}}", key=PLAN.keys_of(wildcards.batch)),
+        prepared=lambda wildcards: expand(
+            f"{WORK}/prepared/{{key}}", key=PLAN.keys_of(wildcards.batch)
+        ),
         previous=lambda wildcards: f"{WORK}/register/{PLAN.before(wildcards.iteration)}/{wildcards.batch}",
         template=lambda wildcards: f"{WORK}/template/{PLAN.before(wildcards.iteration)}",
     output:
@@ -84,9 +88,12 @@ use rule register_batch as register_last with:
 
 rule gather_template:
     input:
-        registered=expand(f"{WORK}/register/{{{{iteration}}}}/{{batch}}", batch=PLAN.batches),
+        registered=expand(
+            f"{WORK}/register/{{{{iteration}}}}/{{batch}}", batch=PLAN.batches
+        ),
         previous=lambda wildcards: [
-            f"{WORK}/template/{iteration}" for iteration in PLAN.previous_template(wildcards.iteration)
+            f"{WORK}/template/{iteration}"
+            for iteration in PLAN.previous_template(wildcards.iteration)
         ],
     output:
         directory(f"{WORK}/template/{{iteration}}"),

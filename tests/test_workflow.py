@@ -1,0 +1,252 @@
+"""The whole workflow, run as a user runs it, on images small enough to finish in a minute."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from regcore.image import Image
+from regcore.io.nifti import read_image, write_image
+from regcore.space import Grid
+
+pytest.importorskip("snakemake", reason="the workflow needs the extra 'workflow'")
+
+ROOT = Path(__file__).parents[1]
+SIZE = 26
+
+
+def write_head(path: Path, seed: int) -> None:
+    """A small round head with two structures, and its labels beside it."""
+    generator = np.random.default_rng(seed)
+    x = np.mgrid[:SIZE, :SIZE, :SIZE].astype(np.float32)
+    centre = 12.5 + generator.uniform(-1, 1, 3)
+    stretch = 1 + generator.uniform(-0.1, 0.1, 3)
+    scaled = (x - centre[:, None, None, None]) / stretch[:, None, None, None]
+    radius = np.sqrt((scaled**2).sum(axis=0)) + 0.5 * np.sin(scaled[0] / 2 + generator.uniform(0, 1))
+    image = (
+        400 * (radius < 8) + 300 * (radius < 5) + 200 * (radius < 2.5) + generator.normal(0, 10, x.shape[1:])
+    )
+    grid = Grid((SIZE, SIZE, SIZE), np.diag([2.0, 2.0, 2.0, 1.0]))
+    write_image(path, Image(image.astype(np.float32), grid))
+    write_image(labels_of(path), Image((radius < 5).astype(np.int32) + (radius < 2.5), grid))
+
+
+def labels_of(path: Path) -> Path:
+    return path.with_name(path.name.replace(".nii.gz", "_dseg.nii.gz"))
+
+
+def write_cohort(folder: Path, members: list[str]) -> Path:
+    """Table of the members, whose images are made where they are missing."""
+    rows = ["participant_id\timage\tlabels\tage"]
+    for number, name in enumerate(members):
+        image = folder / f"{name}.nii.gz"
+        if not image.exists():
+            write_head(image, number)
+        rows.append(f"sub-{name}\t{image.name}\t{labels_of(image).name}\t{30 + number}")
+    table = folder / "cohort.tsv"
+    table.write_text("\n".join(rows) + "\n")
+    return table
+
+
+def config_for(folder: Path, **more: Any) -> dict[str, Any]:
+    return {
+        "cohort": {"source": str(folder / "cohort.tsv")},
+        "results": "results",
+        "targets": ["template", "population", "atlas", "tables", "report"],
+        "batch_size": 3,
+        "template": {
+            "name": "Tiny",
+            "stages": [
+                {"name": "affine", "linear": [{"shrink": [2], "iterations": [10], "rotations_deg": 0}]},
+                {"name": "deformable", "deformable": {"shrink": [2, 1], "iterations": [10, 5]}},
+            ],
+        },
+        "atlas": {"participants": ["a", "b"]},
+        **more,
+    }
+
+
+def arguments(folder: Path, config: dict[str, Any], *extra: str) -> list[str]:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--snakefile",
+        str(ROOT / "Snakefile"),
+        "--directory",
+        str(folder),
+    ]
+    return [*command, "--configfile", str(folder / "config.yaml"), *(extra or ("--cores", "2"))]
+
+
+def snakemake(folder: Path, config: dict[str, Any], *extra: str) -> subprocess.CompletedProcess[str]:
+    command = arguments(folder, config, *extra)
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def digests(results: Path) -> dict[str, str]:
+    """Digest of every published file whose content does not depend on the clock."""
+    files = [file for file in sorted(results.rglob("*")) if file.is_file()]
+    return {
+        str(file.relative_to(results)): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in files
+        if "work" not in file.parts and file.name not in ("runtime.tsv", "report.html")
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"thread": 2}, "config thread: expected a known key (did you mean threads?), found an unknown one"),
+        ({"atlas": {"participants": ["z"]}}, "expected a participant of the cohort, found 'z'"),
+    ],
+)
+def test_config_errors_show_in_a_dry_run(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    write_cohort(tmp_path, ["a", "b"])
+    found = snakemake(tmp_path, config_for(tmp_path, **change), "--dry-run")
+    assert found.returncode != 0
+    assert message in found.stderr
+    assert "Traceback" not in found.stderr
+    assert not (tmp_path / "results").exists()
+
+
+def test_dry_run_of_a_bids_folder(tmp_path: Path, brains: Path) -> None:
+    config = config_for(tmp_path) | {
+        "cohort": {"source": str(brains), "labels_from": "derivatives/dlmuse"},
+        "atlas": {"participants": ["IXI012"]},
+    }
+    found = snakemake(tmp_path, config, "--dry-run", "--quiet", "rules")
+    assert found.returncode == 0, found.stderr
+
+
+def test_lint() -> None:
+    pytest.importorskip("snakefmt")
+    files = [str(ROOT / "Snakefile"), *map(str, sorted((ROOT / "rules").glob("*.smk")))]
+    done = subprocess.run(
+        [sys.executable, "-m", "snakefmt.snakefmt", "--check", *files],
+        capture_output=True, text=True, check=False, cwd=ROOT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a finished study of five members, two of whose images cannot be used."""
+    folder = tmp_path_factory.mktemp("study")
+    write_cohort(folder, ["a", "b", "c", "d"])
+    grid = Grid((SIZE, SIZE, SIZE), np.eye(4))
+    write_image(folder / "c.nii.gz", Image(np.zeros(grid.shape, np.float32), grid))
+    (folder / "d.nii.gz").write_bytes(b"not an image")
+    write_cohort(folder, ["a", "b", "c", "d", "e"])
+    found = snakemake(folder, config_for(folder))
+    assert found.returncode == 0, found.stderr[-3000:]
+    return folder
+
+
+@pytest.mark.slow
+def test_study_publishes_everything(study: Path) -> None:
+    results = study / "results"
+    quarantine = pd.read_csv(results / "quarantine.tsv", sep="\t")
+    assert quarantine["participant_id"].tolist() == ["sub-c", "sub-d"]
+    assert "the value 0 in every voxel" in quarantine["reason"][0]
+    template = read_image(results / "tpl-Tiny" / "tpl-Tiny_T1w.nii.gz")
+    warped = read_image(results / "sub-e" / "anat" / "sub-e_space-Tiny_desc-preproc_T1w.nii.gz")
+    assert warped.grid.matches(template.grid)
+    overlap = pd.read_csv(results / "tables" / "overlap.tsv", sep="\t")
+    assert overlap["dice"].mean() > 0.8
+    assert overlap["age"].tolist() == [34, 34]
+    volumes = pd.read_csv(results / "tables" / "volumes.tsv", sep="\t")
+    assert set(volumes["participant_id"]) == {"sub-a", "sub-b", "sub-e"}
+    for table in (results / "tables").glob("*.tsv"):
+        assert table.with_suffix(".json").exists()
+    report = (results / "report.html").read_text()
+    assert "sub-d" in report
+    assert not (results / "work" / "register" / "01" / "b0001").exists()
+
+
+@pytest.mark.slow
+def test_second_run_does_nothing(study: Path) -> None:
+    found = snakemake(study, config_for(study), "--cores", "1", "--dry-run")
+    assert "Nothing to be done" in found.stderr + found.stdout
+
+
+@pytest.mark.slow
+def test_new_member_leaves_the_prepared_alone(study: Path) -> None:
+    before = (study / "cohort.tsv").read_text()
+    write_cohort(study, ["a", "b", "c", "d", "e", "f"])
+    (study / "c.nii.gz").touch()
+    os.utime(study / "c.nii.gz", (1, 1))
+    try:
+        found = snakemake(study, config_for(study), "--dry-run", "--quiet", "progress")
+    finally:
+        (study / "cohort.tsv").write_text(before)
+    counts = dict(line.split() for line in found.stdout.splitlines() if line.startswith("prepare_member"))
+    assert counts == {"prepare_member": "1"}, found.stdout
+
+
+@pytest.mark.slow
+def test_new_iteration_starts_from_the_last(study: Path) -> None:
+    config = config_for(study)
+    config["template"]["stages"][1]["repeats"] = 2
+    found = snakemake(study, config, "--dry-run", "--quiet", "progress")
+    counts = dict(line.split() for line in found.stdout.splitlines() if line.startswith("register_"))
+    assert counts == {"register_last": "2"}, found.stdout
+
+
+@pytest.mark.slow
+def test_strict_fails_after_everything_else(study: Path) -> None:
+    found = snakemake(study, config_for(study, strict=True))
+    assert found.returncode != 0
+    assert "expected no image set aside (strict: true), found 2: sub-c, sub-d" in found.stderr
+
+
+@pytest.mark.slow
+def test_killed_and_resumed_is_bit_identical(study: Path, tmp_path: Path) -> None:
+    config = config_for(study)
+    with subprocess.Popen(
+        arguments(tmp_path, config, "--cores", "1"),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as running:
+        gathered = tmp_path / "results" / "work" / "template" / "01"
+        deadline = time.monotonic() + 300
+        while not gathered.exists() and running.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.2)
+        time.sleep(1)
+        os.killpg(running.pid, signal.SIGKILL)
+    assert not (tmp_path / "results" / "report.html").exists()
+    # what a killed Snakemake leaves behind is a lock, which its user removes
+    snakemake(tmp_path, config, "--unlock")
+    found = snakemake(tmp_path, config, "--cores", "1")
+    assert found.returncode == 0, found.stderr[-3000:]
+    assert digests(tmp_path / "results") == digests(study / "results")
+
+
+@pytest.mark.slow
+def test_pairwise(study: Path, tmp_path: Path) -> None:
+    config = {
+        "cohort": {"source": str(study / "cohort.tsv")},
+        "targets": ["pairwise", "tables"],
+        "pairwise": {"reference": "a", "registration": {"deformable": {"shrink": [2], "iterations": [5]}}},
+    }
+    found = snakemake(tmp_path, config)
+    assert found.returncode == 0, found.stderr[-3000:]
+    results = tmp_path / "results"
+    assert (results / "sub-e" / "anat" / "sub-e_from-T1w_to-a_mode-image_xfm.h5").exists()
+    registrations = pd.read_csv(results / "tables" / "registrations.tsv", sep="\t")
+    assert registrations["moving"].tolist() == ["sub-b", "sub-e"]
+    assert (registrations["similarity_after"] > registrations["similarity_before"]).all()

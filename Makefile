@@ -46,8 +46,10 @@ $(VENV)/installed-bench: $(VENV)/installed
 
 install: $(VENV)/installed ## make .venv with regcore and the workflow in it
 
-demo: $(VENV)/installed ## run the whole workflow on 8 made subjects (5 minutes), compare with the truth
+demo/config.yaml: | $(VENV)/installed
 	$(BIN)/python -m regcore.demo make demo
+
+demo: demo/config.yaml ## run the whole workflow on 8 made subjects (5 minutes), compare with the truth
 	$(BIN)/snakemake --profile profiles/default --configfile demo/config.yaml --cores $(CORES)
 	$(BIN)/python -m regcore.demo compare demo
 	@echo "Report: $(CURDIR)/demo/results/report.html"
@@ -55,12 +57,12 @@ demo: $(VENV)/installed ## run the whole workflow on 8 made subjects (5 minutes)
 test: $(VENV)/installed-test ## run the tests; PYTEST_ARGS=--runslow for the slow ones too
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-lint: $(VENV)/installed-lint ## check style, types and the workflow
+lint: $(VENV)/installed-lint demo/config.yaml ## check style, types and the workflow
 	$(BIN)/ruff check $(PYTHON_FILES)
 	$(BIN)/ruff format --check $(PYTHON_FILES)
 	$(BIN)/mypy
 	$(BIN)/snakefmt --check $(SNAKEMAKE_FILES)
-	$(BIN)/snakemake --lint
+	$(BIN)/snakemake --lint --configfile demo/config.yaml
 
 format: $(VENV)/installed-lint ## bring every file into the style that lint checks
 	$(BIN)/ruff check --fix $(PYTHON_FILES)

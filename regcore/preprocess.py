@@ -6,7 +6,7 @@ import importlib
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
+import scipy
 
 from regcore.errors import InputError
 from regcore.image import Image
@@ -254,13 +254,13 @@ def _element(shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
 def _open(mask: npt.NDArray[np.bool_], radius: int) -> npt.NDArray[np.bool_]:
     """Opening that treats the outside of the image as object: an object cut by the edge keeps its edge."""
     element = _element(mask.shape)
-    eroded = ndimage.binary_erosion(mask, element, iterations=radius, border_value=1)
-    return np.asarray(ndimage.binary_dilation(eroded, element, iterations=radius) & mask)
+    eroded = scipy.ndimage.binary_erosion(mask, element, iterations=radius, border_value=1)
+    return np.asarray(scipy.ndimage.binary_dilation(eroded, element, iterations=radius) & mask)
 
 
 def _largest_component(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """The component of face neighbours with the most voxels."""
-    labelled, count = ndimage.label(mask)
+    labelled, count = scipy.ndimage.label(mask)
     if count == 0:
         return mask
     return np.asarray(labelled == np.bincount(labelled.ravel())[1:].argmax() + 1)
@@ -271,18 +271,18 @@ def _solid(mask: npt.NDArray[np.bool_], closing: int) -> npt.NDArray[np.uint8]:
     element = _element(mask.shape)
     pad = [(closing if count > 1 else 0,) * 2 for count in mask.shape]
     padded = np.pad(mask, pad, mode="edge")
-    closed = ndimage.binary_closing(padded, element, iterations=closing)
+    closed = scipy.ndimage.binary_closing(padded, element, iterations=closing)
     inner = tuple(slice(low, n - high) for (low, high), n in zip(pad, closed.shape, strict=True))
     closed = closed[inner] | mask
     planes = [axis for axis, count in enumerate(mask.shape) if count == 1]
     if planes:
         flat = np.squeeze(closed, axis=tuple(planes))
-        return np.asarray(ndimage.binary_fill_holes(flat).reshape(mask.shape), dtype=np.uint8)
+        return np.asarray(scipy.ndimage.binary_fill_holes(flat).reshape(mask.shape), dtype=np.uint8)
     # holes of single slices: sinuses and ventricles that a 3D fill sees as open through the neck
-    filled = np.asarray(ndimage.binary_fill_holes(closed))
+    filled = np.asarray(scipy.ndimage.binary_fill_holes(closed))
     votes = np.zeros(mask.shape, dtype=np.uint8)
     for axis in range(3):
         moved = np.moveaxis(filled, axis, 0)
-        slices = np.stack([ndimage.binary_fill_holes(plane) for plane in moved])
+        slices = np.stack([scipy.ndimage.binary_fill_holes(plane) for plane in moved])
         votes += np.moveaxis(slices, 0, axis)
     return np.asarray(_largest_component(filled | (votes >= 2)), dtype=np.uint8)

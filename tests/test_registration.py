@@ -5,16 +5,19 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from regcore.errors import InputError
+from regcore.groupwise import combine, drift, partial_sum, shape_update, update_transform
+from regcore.groupwise.average import average
+from regcore.groupwise.shape import mean_displacement
 from regcore.image import Image
 from regcore.kernels.jacobian import jacobian_determinant
 from regcore.kernels.parallel import set_threads
 from regcore.kernels.smooth import gaussian_smooth
 from regcore.registration import DeformableSettings, LinearSettings, RegistrationSettings, preset, register
+from regcore.registration.driver import make_diffeomorphic
 from regcore.registration.linear import LinearModel
-from regcore.registration.register import make_diffeomorphic
 from regcore.resample import resample
 from regcore.space import Grid
-from regcore.transforms import Affine, Displacement
+from regcore.transforms import Affine, Chain, Displacement, identity
 
 
 def textured(shape=(48, 44, 40), seed=0) -> np.ndarray:
@@ -83,6 +86,34 @@ def test_deformable_registration_recovers_a_known_warp():
     assert result.quality["folded_voxels"] == 0
     assert result.quality["inverse_consistency_mean_vox"] < 0.1
     assert result.quality["similarity_after"] > 0.98
+
+
+def test_with_the_drift_taken_out_the_shape_update_vanishes():
+    """Members of a template move alike towards its blurred average, until their common motion is known."""
+    grid = Grid((48, 44, 40), np.eye(4))
+    truth = Image(textured(), grid)
+    members = [resample(truth, grid, smooth_warp(grid, 4.0, seed)) for seed in range(4)]
+    settings = RegistrationSettings((), DeformableSettings(shrink=(1,), iterations=(10,), tolerance=0))
+
+    def last_update(with_drift: bool) -> float:
+        transforms, update, common = [identity()] * len(members), Chain(()), None
+        template = average(combine([partial_sum([image], None, [identity()]) for image in members]))
+        for _ in range(8):
+            for k, image in enumerate(members):
+                start = update_transform(transforms[k], update, grid)
+                used = common if with_drift else None
+                transforms[k] = register(template, image, settings, initial=start, drift=used).forward
+            parts = [
+                partial_sum([resample(image, grid, found)], None, [found])
+                for image, found in zip(members, transforms, strict=True)
+            ]
+            partial = combine(parts)
+            common, update = drift(partial, common), shape_update(partial)
+            template = resample(average(partial), grid, update)
+        return float(np.sqrt((mean_displacement(partial)[truth.data > 0] ** 2).sum(axis=-1).mean()))
+
+    without, taken_out = last_update(False), last_update(True)
+    assert taken_out < 0.5 * without, (taken_out, without)
 
 
 def test_two_dimensional_images_stay_in_their_plane():

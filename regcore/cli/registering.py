@@ -92,7 +92,7 @@ def register(
     from regcore.io.itk import write_transform
     from regcore.io.nifti import read_image, read_mask, write_image
     from regcore.io.tables import write_json
-    from regcore.registration.register import register as run
+    from regcore.registration.driver import register as run
     from regcore.resample import resample
 
     use_threads(threads)

@@ -12,7 +12,7 @@ from regcore.groupwise.average import (
 )
 from regcore.groupwise.convergence import bias_certificate, convergence_row, has_converged
 from regcore.groupwise.grid import average_grid, foreground_box
-from regcore.groupwise.shape import mean_log_stretch, shape_update, update_transform
+from regcore.groupwise.shape import drift, mean_log_stretch, shape_update, update_transform
 
 __all__ = [
     "PartialSum",
@@ -23,6 +23,7 @@ __all__ = [
     "convergence_row",
     "covered_share",
     "deviation",
+    "drift",
     "foreground_box",
     "has_converged",
     "mean_log_stretch",

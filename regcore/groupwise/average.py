@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
+import scipy
 
 from regcore.errors import InputError
 from regcore.image import Image
@@ -319,7 +319,9 @@ def sharpen(image: Image, amount: float = 1.0, sigma_vox: float = 1.0) -> Image:
     """
     data = np.asarray(image.data, dtype=np.float32)
     flat = [count == 1 for count in data.shape]
-    smooth = ndimage.gaussian_filter(data, [0.0 if single else sigma_vox for single in flat], mode="nearest")
+    smooth = scipy.ndimage.gaussian_filter(
+        data, [0.0 if single else sigma_vox for single in flat], mode="nearest"
+    )
     size = [1 if single else 3 for single in flat]
-    low, high = ndimage.minimum_filter(data, size), ndimage.maximum_filter(data, size)
+    low, high = scipy.ndimage.minimum_filter(data, size), scipy.ndimage.maximum_filter(data, size)
     return Image(np.clip(data + amount * (data - smooth), low, high).astype(np.float32), image.grid)

@@ -12,6 +12,8 @@ from regcore.space import Grid
 from regcore.transforms import Affine, Chain, Displacement, Transform, exp_affine, peel, split
 
 Array = npt.NDArray[np.float64]
+DRIFT_GAIN = np.float32(2.0)
+"""Share of the mean displacement added to the drift: a step that is partly undone by the image forces."""
 
 
 def mean_log_stretch(partial: PartialSum) -> Array:
@@ -26,6 +28,34 @@ def mean_displacement(partial: PartialSum) -> npt.NDArray[np.float32]:
     if partial.displacement is None:
         return np.zeros((*partial.grid.shape, 3), np.float32)
     return (partial.displacement / np.float32(partial.total)).astype(np.float32)
+
+
+def drift(
+    partial: PartialSum, before: npt.NDArray[np.float32] | None = None
+) -> npt.NDArray[np.float32] | None:
+    """What the members' next registrations must take out of their steps for the shape update to vanish.
+
+    A registration to a blurred average has a direction of its own: all members move alike, and the shape
+    update brings them back, again and again. The template sought is the best one whose mean displacement is
+    zero; this field is the multiplier of that constraint, and it grows by the mean displacement that is left
+    in every iteration (method of multipliers, Hestenes 1969, doi:10.1007/BF00927673).
+
+    Parameters
+    ----------
+    partial : PartialSum
+        Sums over the whole cohort, before the shape update.
+    before : float32 array, shape (X, Y, Z, 3), optional
+        The field of the iteration before, of the same stage.
+
+    Returns
+    -------
+    float32 array, shape (X, Y, Z, 3), or None
+        Voxels of the template's grid; None where no member has a displacement.
+    """
+    if partial.displacement is None:
+        return before
+    step = DRIFT_GAIN * mean_displacement(partial)
+    return step if before is None else before + step
 
 
 def shape_update(partial: PartialSum, step: float = 1.0, centre: npt.ArrayLike | None = None) -> Chain:

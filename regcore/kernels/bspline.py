@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import spline_filter
+import scipy
 
 from regcore.kernels.parallel import inline, kernel, run_blocks
 from regcore.kernels.sample import _field, _matrix, inside, position
@@ -89,7 +89,9 @@ def bspline_coefficients(image: npt.NDArray[np.floating]) -> Float32:
     True
     """
     source = np.asarray(image, dtype=np.float32)
-    return np.ascontiguousarray(spline_filter(source, order=3, output=np.float32, mode="mirror"))
+    return np.ascontiguousarray(
+        scipy.ndimage.spline_filter(source, order=3, output=np.float32, mode="mirror")
+    )
 
 
 def sample_cubic(

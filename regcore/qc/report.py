@@ -170,7 +170,7 @@ def facts(data: ReportData) -> list[tuple[str, str]]:
         rows.append(("mean Dice", f"{float(data.overlap['dice'].mean()):.3f}"))
     summary = runtime_summary(data.runtime)
     if summary is not None:
-        rows.append(("processor time", duration(float(summary["total_seconds"].sum()))))
+        rows.append(("time of all jobs", duration(float(summary["total_seconds"].sum()))))
     return rows
 
 

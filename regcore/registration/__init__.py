@@ -1,7 +1,7 @@
 """Pairwise registration: settings, the linear and deformable solvers, and the driver."""
 
-from regcore.registration.linear import IterationRow
-from regcore.registration.register import Registration, register
+from typing import TYPE_CHECKING, Any
+
 from regcore.registration.settings import (
     PRESETS,
     DeformableSettings,
@@ -9,6 +9,10 @@ from regcore.registration.settings import (
     RegistrationSettings,
     preset,
 )
+
+if TYPE_CHECKING:
+    from regcore.registration.driver import Registration, register
+    from regcore.registration.linear import IterationRow
 
 __all__ = [
     "PRESETS",
@@ -20,3 +24,12 @@ __all__ = [
     "preset",
     "register",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # planning a study needs the settings alone: the solvers, and numba with them, load when first used
+    if name in __all__:
+        from regcore.registration import driver, linear
+
+        return getattr(linear if name == "IterationRow" else driver, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

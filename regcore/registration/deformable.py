@@ -43,6 +43,7 @@ def register_deformable(
     fixed_mask: Image | None = None,
     moving_mask: Image | None = None,
     progress: Callable[[IterationRow], None] | None = None,
+    drift: Float32 | None = None,
 ) -> tuple[Float32, list[IterationRow]]:
     """Displacement u on the grid of `fixed` such that ``moving(affine((id + u)(x)))`` matches ``fixed(x)``.
 
@@ -57,6 +58,9 @@ def register_deformable(
         Displacement to start from, voxels of `fixed`.
     fixed_mask, moving_mask : Image, optional
         Only voxels inside both count.
+    progress : callable, optional
+    drift : float32 array, shape (X, Y, Z, 3), optional
+        Displacement that every level takes out, in equal parts over its iterations, voxels of `fixed`.
 
     Returns
     -------
@@ -77,12 +81,14 @@ def register_deformable(
         source = level(moving, float(target[np.array(fixed.grid.shape) > 1].min()))
         field = onto_grid(field, field_grid, coarse.grid)
         field_grid = coarse.grid
+        part = None if drift is None else onto_grid(drift, fixed.grid, coarse.grid) / np.float32(iterations)
         field = _run_level(
             coarse,
             source,
             settings,
             affine,
             field,
+            part,
             fixed_mask,
             moving_mask,
             number,
@@ -99,6 +105,7 @@ def _run_level(
     settings: DeformableSettings,
     affine: Affine,
     field: Float32,
+    drift: Float32 | None,
     fixed_mask: Image | None,
     moving_mask: Image | None,
     number: int,
@@ -135,7 +142,10 @@ def _run_level(
         longest = longest_vector(update)
         if longest == 0:
             break
-        compose(field, update, -settings.step_vox / longest, out=other)
+        scale = -settings.step_vox / longest
+        if drift is not None:
+            update -= drift / np.float32(scale)
+        compose(field, update, scale, out=other)
         field, other = other, field
         if settings.field_sigma_vox > 0:
             gaussian_smooth(field, settings.field_sigma_vox, scratch=other, out=field)

@@ -9,8 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import linalg, optimize
-from scipy.spatial.transform import Rotation
+import scipy
 
 from regcore.image import Image
 from regcore.kernels.fields import matrix_gradient
@@ -64,8 +63,8 @@ class LinearModel:
             a, b, c, d, e, f = scaled[6:] / self.radius_mm
             strain = np.array([[a, d, e], [d, b, f], [e, f, c]])
         change = np.eye(4)
-        rotation = Rotation.from_rotvec(scaled[3:6] / self.radius_mm).as_matrix()
-        change[:3, :3] = rotation @ linalg.expm(strain)
+        rotation = Affine.from_parameters(rotation=scaled[3:6] / self.radius_mm).matrix[:3, :3]
+        change[:3, :3] = rotation @ scipy.linalg.expm(strain)
         change[:3, 3] = self.centre - change[:3, :3] @ self.centre + scaled[:3]
         return self.start @ change
 
@@ -160,10 +159,8 @@ def _starting_rotations(degrees: float, grid: Grid, centre: Array) -> list[Array
     turns = [np.eye(4)]
     for axis in [_flat_normal(grid)] if grid.is_2d else np.eye(3):
         for sign in (1.0, -1.0):
-            turn = np.eye(4)
-            turn[:3, :3] = Rotation.from_rotvec(np.deg2rad(sign * degrees) * axis).as_matrix()
-            turn[:3, 3] = centre - turn[:3, :3] @ centre
-            turns.append(turn)
+            turn = Affine.from_parameters(rotation=np.deg2rad(sign * degrees) * axis, centre=centre)
+            turns.append(turn.matrix)
     return turns
 
 
@@ -196,11 +193,11 @@ class _Level:
             change = np.einsum("nij,ij->n", model.jacobian(parameters), by_matrix)
             return value, _in_plane(change, self.fixed.grid) if self.fixed.grid.is_2d else change
 
-        def callback(intermediate_result: optimize.OptimizeResult) -> None:
+        def callback(intermediate_result: scipy.optimize.OptimizeResult) -> None:
             if note is not None:
                 note(float(intermediate_result.fun))
 
-        best = optimize.minimize(
+        best = scipy.optimize.minimize(
             energy,
             np.zeros(model.size),
             jac=True,

@@ -113,7 +113,7 @@ class TemplateSettings:
     name: str = "Study"
     spacing_mm: float | None = None
     sharpen: bool = True
-    stop_mm: float = 0.05
+    stop_mm: float = 0.1
     stages: tuple[TemplateStage, ...] = ()
 
     @property
@@ -240,7 +240,7 @@ class Study:
     --------
     >>> study = Study.from_dict({"cohort": {"source": "cohort.tsv"}, "targets": ["tables"]})
     >>> study.template.stop_mm, study.threads
-    (0.05, 1)
+    (0.1, 1)
     >>> Study.from_dict({"cohort": {"source": "cohort.tsv"}, "threads": 0})
     Traceback (most recent call last):
         ...

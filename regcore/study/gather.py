@@ -12,18 +12,19 @@ from regcore.groupwise import (
     average,
     combine,
     convergence_row,
+    drift,
     has_converged,
     shape_update,
     sharpen,
 )
-from regcore.io.arrays import link_files, read_arrays
+from regcore.io.arrays import link_files, read_arrays, write_arrays
 from regcore.io.itk import write_transform
 from regcore.io.nifti import read_image, write_image
 from regcore.io.tables import read_json, write_json
 from regcore.resample import resample
 from regcore.study.job import LOGGER
 from regcore.study.manifest import read_manifest, usable_members
-from regcore.study.template import PARTIAL, PASSED
+from regcore.study.template import DRIFT, PARTIAL, PASSED, read_drift
 from regcore.transforms import Transform, identity
 
 STATE = "convergence.json"
@@ -50,7 +51,7 @@ def gather_template(
         Folder of the template of the iteration before; empty for the first average.
     output : Path
         Folder for `template.nii.gz`, `target.nii` (what the next iteration registers to), `update.h5`,
-        `convergence.json` (all iterations so far) and `registrations.json`.
+        `drift.npz`, `convergence.json` (all iterations so far) and `registrations.json`.
     iteration : int
         Number, 0 for the first average.
     stage : str
@@ -70,6 +71,9 @@ def gather_template(
         LOGGER.info("stage %s has converged: iteration %d repeats the one before", stage, iteration)
         return
     partial = read_partials(registered, "template")
+    common = drift(partial, read_drift(previous[0], stage) if previous else None)
+    if common is not None:
+        write_arrays(output / DRIFT, {stage: common})
     update: Transform = shape_update(partial) if iteration else identity()
     template = resample(average(partial), partial.grid, update)
     rows = list(before["rows"])

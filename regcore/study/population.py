@@ -16,7 +16,7 @@ from regcore.io.nifti import read_image, read_labels, write_image
 from regcore.io.tables import write_json
 from regcore.kernels.invert import invert
 from regcore.morphometry import log_jacobian
-from regcore.registration.register import make_diffeomorphic
+from regcore.registration.driver import make_diffeomorphic
 from regcore.resample import coverage, resample
 from regcore.space import Grid
 from regcore.study.config import PopulationSettings

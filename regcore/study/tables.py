@@ -49,7 +49,10 @@ DICTIONARY: dict[str, dict[str, Any]] = {
     "mean_displacement_rms_mm": {"Description": "RMS of the mean displacement", "Units": "mm"},
     "mean_log_affine_rms_mm": {"Description": "RMS displacement by the mean log affine", "Units": "mm"},
     "template_change": {"Description": "RMS difference from the template before, over its RMS"},
-    "sharpness": {"Description": "Mean gradient of the template over its mean intensity", "Units": "1/mm"},
+    "sharpness": {
+        "Description": "Root mean square gradient of the template over its mean intensity",
+        "Units": "1/mm",
+    },
     "mean_similarity": {"Description": "Mean correlation of members and template"},
     "outliers": {"Description": "Members far less similar to the template than the others"},
     "passed_through": {"Description": "Whether the stage had converged and the iteration repeats the last"},

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from regcore.errors import InputError
 from regcore.groupwise import PartialSum, average_grid, combine, partial_sum, update_transform
 from regcore.image import Image
-from regcore.io.arrays import link_files, write_arrays
+from regcore.io.arrays import link_files, read_arrays, write_arrays
 from regcore.io.itk import read_transform, write_transform
 from regcore.io.nifti import read_image
 from regcore.io.tables import read_json, write_json
@@ -33,6 +34,7 @@ from regcore.study.manifest import (
 from regcore.transforms import Affine, Chain, Transform
 
 PARTIAL = "partial_sum.npz"
+DRIFT = "drift.npz"
 PASSED = "passed.json"
 
 
@@ -110,6 +112,7 @@ def register_batch(
         return
     fixed = read_image(template / "target.nii")
     update = Chain((read_transform(template / "update.h5"),))
+    common = read_drift(template, stage.name)
     images = located(prepared)
     entries: dict[str, Entry] = {}
     parts: list[PartialSum] = []
@@ -121,7 +124,7 @@ def register_batch(
         moving = read_image(folder / image["image"])
         start = update_transform(read_transform(previous / before["transform"]), update, fixed.grid)
         try:
-            result = register(fixed, moving, stage.registration, initial=start)
+            result = register(fixed, moving, stage.registration, initial=start, drift=common)
             part = _part(moving, fixed.grid, result.forward)
         except InputError as error:
             entries[key] = set_aside(f"template, {stage.name}", str(error))
@@ -137,6 +140,12 @@ def register_batch(
             key, result.quality["similarity_before"], result.quality["similarity_after"], result.seconds,
         )  # fmt: skip
     _finish(output, entries, parts)
+
+
+def read_drift(template: Path, stage: str) -> npt.NDArray[np.float32] | None:
+    """What the registrations to a template take out of their steps; nothing in the first of a stage."""
+    file = template / DRIFT
+    return read_arrays(file).get(stage) if file.exists() else None
 
 
 def _part(image: Image, grid: Grid, transform: Transform) -> PartialSum:

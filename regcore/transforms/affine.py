@@ -8,8 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import expm, sqrtm
-from scipy.spatial.transform import Rotation
+import scipy
 
 from regcore.errors import InputError
 from regcore.kernels.points import map_points
@@ -69,11 +68,11 @@ class Affine:
     @classmethod
     def from_parameters(
         cls,
-        translation: Sequence[float] = (0.0, 0.0, 0.0),
-        rotation: Sequence[float] = (0.0, 0.0, 0.0),
-        zooms: Sequence[float] = (1.0, 1.0, 1.0),
-        shears: Sequence[float] = (0.0, 0.0, 0.0),
-        centre: Sequence[float] = (0.0, 0.0, 0.0),
+        translation: Sequence[float] | Array = (0.0, 0.0, 0.0),
+        rotation: Sequence[float] | Array = (0.0, 0.0, 0.0),
+        zooms: Sequence[float] | Array = (1.0, 1.0, 1.0),
+        shears: Sequence[float] | Array = (0.0, 0.0, 0.0),
+        centre: Sequence[float] | Array = (0.0, 0.0, 0.0),
     ) -> Affine:
         """Affine about a centre: ``x -> R Z S (x - centre) + centre + translation``.
 
@@ -99,7 +98,8 @@ class Affine:
         shear = np.eye(3)
         shear[[0, 0, 1], [1, 2, 2]] = shears
         matrix = np.eye(4)
-        matrix[:3, :3] = Rotation.from_rotvec(rotation).as_matrix() @ np.diag(zooms) @ shear
+        turn = scipy.spatial.transform.Rotation.from_rotvec(rotation).as_matrix()
+        matrix[:3, :3] = turn @ np.diag(zooms) @ shear
         middle = np.asarray(centre, dtype=np.float64)
         matrix[:3, 3] = middle + translation - matrix[:3, :3] @ middle
         return cls(matrix)
@@ -171,7 +171,7 @@ def log_affine(matrix: npt.ArrayLike) -> Array:
     # own logarithm takes a hundred times longer on so small a matrix when the linear algebra runs on threads
     root, doublings = full, 1
     while np.abs(root[:3, :3] - np.eye(3)).max() > 0.05:
-        root = np.asarray(sqrtm(root)).real
+        root = np.asarray(scipy.linalg.sqrtm(root)).real
         doublings += 1
     ratio = np.linalg.solve(root + np.eye(4), root - np.eye(4))
     term, total, square = ratio, ratio.copy(), ratio @ ratio
@@ -191,7 +191,7 @@ def exp_affine(logarithm: npt.ArrayLike) -> Array:
     >>> bool(np.allclose(exp_affine(np.zeros((4, 4))), np.eye(4)))
     True
     """
-    matrix = np.array(expm(np.asarray(logarithm, dtype=np.float64)), dtype=np.float64)
+    matrix = np.array(scipy.linalg.expm(np.asarray(logarithm, dtype=np.float64)), dtype=np.float64)
     matrix[3] = [0.0, 0.0, 0.0, 1.0]
     return matrix
 

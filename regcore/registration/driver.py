@@ -176,6 +176,7 @@ def register(
     fixed_mask: Image | None = None,
     moving_mask: Image | None = None,
     progress: Callable[[IterationRow], None] | None = None,
+    drift: Float32 | None = None,
 ) -> Registration:
     """Register `moving` to `fixed`.
 
@@ -190,6 +191,8 @@ def register(
         On the grid of their image; only voxels inside both count.
     progress : callable, optional
         Called with every `IterationRow`.
+    drift : float32 array, shape (X, Y, Z, 3), optional
+        What the deformable stage takes out of its steps, voxels of `fixed` (see `groupwise.drift`).
 
     Returns
     -------
@@ -225,7 +228,7 @@ def register(
     before = _similarity(fixed_full, moving_unit, affine, start_field, fixed_mask)
     for stage_number, stage in enumerate(settings.linear):
         # only the first stage searches; the following ones start from its answer
-        used = stage if stage_number == 0 and initial is None else replace(stage, rotations_deg=0.0)
+        used = stage if stage_number == 0 else replace(stage, rotations_deg=0.0)
         affine, more = register_linear(
             fixed_full, moving_unit, used, affine, fixed_mask, moving_mask, progress
         )
@@ -249,6 +252,7 @@ def register(
                 mask_part,
                 moving_mask,
                 progress,
+                None if drift is None else onto_grid(drift, fixed.grid, crop),
             )
             field = onto_grid(field, crop, fixed.grid)
             rows += more

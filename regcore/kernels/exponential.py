@@ -1,4 +1,4 @@
-"""Exponential of a stationary velocity field by scaling and squaring."""
+"""Exponential of a stationary velocity field by scaling and squaring, and its inverse, the logarithm."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from regcore.errors import InputError
 from regcore.kernels.compose import compose
+from regcore.kernels.fields import longest_vector
 
 LONGEST_FIRST_STEP_VOX = 0.125
 
@@ -55,3 +56,56 @@ def exponential(velocity: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     for _ in range(squarings):
         displacement = compose(displacement, displacement)
     return displacement
+
+
+def logarithm(
+    displacement: npt.NDArray[np.float32], iterations: int = 20, tolerance_vox: float = 1e-2
+) -> npt.NDArray[np.float32]:
+    """Stationary velocity field whose flow comes nearest to a displacement.
+
+    Starting from the displacement itself, the velocity is corrected by what is left of the map after its flow
+    has been undone, ``exp(-v) o (id + u)``, until nothing longer than `tolerance_vox` is left or the rest no
+    longer shrinks: not every diffeomorphism is the flow of a stationary velocity.
+
+    Parameters
+    ----------
+    displacement : array, shape (X, Y, Z, 3)
+        Displacement u in voxels of its grid, without folds.
+    iterations : int
+        Most corrections.
+    tolerance_vox : float
+        Longest vector left, voxels.
+
+    Returns
+    -------
+    array, shape (X, Y, Z, 3)
+        Velocity, float32, in voxels of the same grid per unit time.
+
+    Raises
+    ------
+    InputError
+        If `displacement` is not finite or not of shape (X, Y, Z, 3).
+
+    References
+    ----------
+    Bossa et al. (2007), "Contributions to 3D diffeomorphic atlas estimation: application to brain images",
+    MICCAI, doi:10.1007/978-3-540-75757-3_81, for the correction.
+
+    Examples
+    --------
+    >>> shift = np.full((4, 4, 4, 3), 1.5, np.float32)
+    >>> bool(np.allclose(logarithm(shift), 1.5))
+    True
+    """
+    field = np.ascontiguousarray(displacement, dtype=np.float32)
+    velocity, best, least = field, field, np.inf
+    for _ in range(iterations):
+        rest = compose(exponential(-velocity), field)
+        longest = longest_vector(rest)
+        if longest >= least:
+            break
+        best, least = velocity, longest
+        if longest < tolerance_vox:
+            break
+        velocity = velocity + rest
+    return best

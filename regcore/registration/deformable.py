@@ -19,7 +19,7 @@ from regcore.kernels.fields import displacement_gradient, longest_vector, resize
 from regcore.kernels.sample import sample_linear, sample_linear_gradient, sample_nearest
 from regcore.kernels.smooth import gaussian_smooth
 from regcore.metrics import lncc, ssd
-from regcore.registration.linear import IterationRow
+from regcore.registration.linear import IterationRow, Metric
 from regcore.registration.pyramid import level, level_factors
 from regcore.registration.settings import DeformableSettings
 from regcore.space import Grid
@@ -117,11 +117,8 @@ def _run_level(
     weights = level_weights(fixed, fixed_mask)
     shape = fixed.grid.shape
     warped, image_gradient = np.empty(shape, np.float32), np.empty((*shape, 3), np.float32)
-    slope, update, other = np.empty(shape, np.float32), np.empty_like(image_gradient), np.empty_like(field)
-    metric: Callable[..., tuple[float, Float32]] = ssd.value_and_gradient
-    if settings.metric == "lncc":
-        scratch = np.empty((3, *shape), np.float32)
-        metric = partial(lncc.value_and_gradient, radius=settings.radius, out=slope, scratch=scratch)
+    update, other = np.empty_like(image_gradient), np.empty_like(field)
+    metric = deformable_metric(settings, shape)
     flat = [axis for axis, n in enumerate(shape) if n == 1]
     energies: list[float] = []
     for iteration in range(1, iterations + 1):
@@ -129,7 +126,7 @@ def _run_level(
         counted = _with_moving_mask(weights, moving_mask, affine, fixed.grid, field)
         energy, slope = metric(fixed.data, warped, counted)
         energies.append(energy)
-        row = IterationRow("deformable", number, iteration, energy)
+        row = IterationRow("deformable", number, iteration, energy, energy)
         rows.append(row)
         if progress is not None:
             progress(row)
@@ -150,6 +147,14 @@ def _run_level(
         if settings.field_sigma_vox > 0:
             gaussian_smooth(field, settings.field_sigma_vox, scratch=other, out=field)
     return field
+
+
+def deformable_metric(settings: DeformableSettings, shape: tuple[int, ...]) -> Metric:
+    """The measure of the settings, of fixed, warped and weights; its gradients share one buffer."""
+    if settings.metric == "ssd":
+        return ssd.value_and_gradient
+    buffers = {"out": np.empty(shape, np.float32), "scratch": np.empty((3, *shape), np.float32)}
+    return partial(lncc.value_and_gradient, radius=settings.radius, **buffers)
 
 
 def converged(energies: list[float], tolerance: float, window: int = 10) -> bool:

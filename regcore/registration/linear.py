@@ -25,12 +25,15 @@ PARAMETERS = {"translation": 3, "rigid": 6, "similarity": 7, "affine": 12}
 
 
 class IterationRow(NamedTuple):
-    """One iteration of a registration."""
+    """One iteration of a registration: ``energy = data_term + regularisation_weight * regulariser_term``."""
 
     stage: str
     level: int
     iteration: int
     energy: float
+    data_term: float
+    regularisation_weight: float = 0.0
+    regulariser_term: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -247,7 +250,7 @@ def register_linear(
             current = min(tried, key=lambda pair: pair[0])[1]
 
         def note(energy: float, number: int = number) -> None:
-            rows.append(IterationRow(settings.model, number, len(rows) + 1, energy))
+            rows.append(IterationRow(settings.model, number, len(rows) + 1, energy, energy))
             if progress is not None:
                 progress(rows[-1])
 

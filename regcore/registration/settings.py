@@ -12,6 +12,9 @@ LINEAR_MODELS = ("translation", "rigid", "similarity", "affine")
 LINEAR_METRICS = ("ncc", "mi", "ssd")
 DEFORMABLE_METRICS = ("lncc", "ssd")
 INITIALISATIONS = ("center_of_mass", "moments", "identity")
+DEFORMABLE_MODELS = ("greedy", "displacement", "velocity", "symmetric")
+DEFAULT_WEIGHTS = {"diffusion": 0.4, "bending": 2.0, "elastic": 0.3, "total_variation": 0.2}
+REGULARISERS = tuple(DEFAULT_WEIGHTS)
 
 
 def _one_of(key: str, value: object, allowed: tuple[str, ...]) -> None:
@@ -77,7 +80,7 @@ class LinearSettings:
 
 @dataclass(frozen=True)
 class DeformableSettings:
-    """The diffeomorphic stage: greedy composition of smoothed gradient steps.
+    """The deformable stage.
 
     Parameters
     ----------
@@ -91,7 +94,20 @@ class DeformableSettings:
     update_sigma_vox : float
         Gaussian on every update (a fluid prior), voxels of the level.
     field_sigma_vox : float
-        Gaussian on the displacement after every update (an elastic prior), voxels of the level.
+        Gaussian on the displacement after every update (an elastic prior of ``greedy``, which alone has
+        it), voxels of the level.
+    model : {"greedy", "displacement", "velocity", "symmetric"}
+        ``greedy`` composes smoothed gradient steps, and nothing but them keeps the map smooth. The others
+        minimise ``D + regularisation_weight * R`` and never let it rise: D is the metric, R the regulariser
+        of a displacement, of a stationary velocity, or of one that moves both images to the middle.
+    regulariser : {"diffusion", "bending", "elastic", "total_variation"}
+        What R measures (see `regcore.regularisers`).
+    regularisation_weight : float, optional
+        How much R counts, for ``bending`` in mm2; None takes the regulariser's own: 0.4 for diffusion, 0.3
+        for elastic, 0.2 for total variation, twice the squared voxel size for bending. ``greedy`` has no R
+        and refuses a weight.
+    lame_mu, lame_lambda : float
+        Lame parameters of the regulariser ``elastic``: resistance to shear, and to change of volume.
     step_vox : float
         Longest displacement of an update, voxels of the level.
     tolerance : float
@@ -104,6 +120,11 @@ class DeformableSettings:
     iterations: tuple[int, ...] = (100, 50, 20)
     update_sigma_vox: float = 1.4
     field_sigma_vox: float = 0.4
+    model: str = "greedy"
+    regulariser: str = "diffusion"
+    regularisation_weight: float | None = None
+    lame_mu: float = 1.0
+    lame_lambda: float = 0.0
     step_vox: float = 0.5
     tolerance: float = 1e-3
 
@@ -114,8 +135,29 @@ class DeformableSettings:
         _number("deformable.radius", self.radius, 1, 16, whole=True)
         _number("deformable.update_sigma_vox", self.update_sigma_vox, 0, 32)
         _number("deformable.field_sigma_vox", self.field_sigma_vox, 0, 32)
+        self._check_model()
         _number("deformable.step_vox", self.step_vox, 0.01, 1)
         _number("deformable.tolerance", self.tolerance, 0, 1)
+
+    @property
+    def stationary(self) -> bool:
+        """Whether the model finds a stationary velocity instead of a displacement."""
+        return self.model in ("velocity", "symmetric")
+
+    def _check_model(self) -> None:
+        _one_of("deformable.model", self.model, DEFORMABLE_MODELS)
+        _one_of("deformable.regulariser", self.regulariser, REGULARISERS)
+        _number("deformable.lame_mu", self.lame_mu, 1e-6, 1e6)
+        _number("deformable.lame_lambda", self.lame_lambda, -1e6, 1e6)
+        if 3 * self.lame_lambda + 2 * self.lame_mu <= 0:
+            wanted = f"more than {-2 / 3 * self.lame_mu:g}, so that a change of volume costs energy"
+            raise InputError(f"deformable.lame_lambda: expected {wanted}, found {self.lame_lambda!r}")
+        if self.regularisation_weight is not None:
+            _number("deformable.regularisation_weight", self.regularisation_weight, 0, 1e6)
+            if self.model == "greedy":
+                wanted = "null for the model greedy, which has no regulariser"
+                found = self.regularisation_weight
+                raise InputError(f"deformable.regularisation_weight: expected {wanted}, found {found!r}")
 
 
 def _from_dict(kind: type[Any], key: str, values: Mapping[str, Any]) -> Any:

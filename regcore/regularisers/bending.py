@@ -12,7 +12,6 @@ import numpy.typing as npt
 from regcore.kernels.parallel import kernel, run_blocks
 from regcore.regularisers.field import Float32, along_rows, checked
 
-
 # neighbours of a row of voxels along x and y: beside, across the corner, and two away
 AWAY_X = (-1, 1, 0, 0, -1, -1, 1, 1, -2, 2, 0, 0)
 AWAY_Y = (0, 0, -1, 1, -1, 1, -1, 1, 0, 0, -2, 2)

@@ -1,7 +1,7 @@
 """Linear elasticity: the potential of a homogeneous, isotropic body under small strain.
 
-Source: Broit, "Optimal registration of deformed images", University of Pennsylvania (1981); Modersitzki, FAIR:
-Flexible Algorithms for Image Registration (2009), doi:10.1137/1.9780898718843.
+Source: Broit, "Optimal registration of deformed images", University of Pennsylvania (1981); Modersitzki,
+FAIR: Flexible Algorithms for Image Registration (2009), doi:10.1137/1.9780898718843.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Total variation: lengths of first derivatives, which let a field jump where organs slide.
 
 Source: Rudin, Osher and Fatemi, Physica D 60 (1992), doi:10.1016/0167-2789(92)90242-F, for the energy;
-Vishnevskiy et al., IEEE Transactions on Medical Imaging 36 (2017), doi:10.1109/TMI.2016.2610583, for registration.
+Vishnevskiy et al., IEEE Transactions on Medical Imaging 36 (2017), doi:10.1109/TMI.2016.2610583, in
+registration.
 """
 
 from __future__ import annotations

@@ -12,9 +12,10 @@ import numpy as np
 from regcore import __version__
 from regcore.image import Image
 from regcore.io.cohort import Member
-from regcore.io.nifti import write_image
+from regcore.io.nifti import read_image, write_image
 from regcore.io.tables import write_json
-from regcore.registration import DeformableSettings, LinearSettings, RegistrationSettings
+from regcore.registration import DeformableSettings, LinearSettings, RegistrationSettings, register
+from regcore.registration.settings import DEFORMABLE_MODELS, REGULARISERS
 from regcore.space import Grid
 from regcore.study.atlas import atlas_batch
 from regcore.study.config import (
@@ -124,4 +125,9 @@ def tiny_study(root: Path) -> Layout:
     measured, fused = work / "measured" / "all", [work / "atlas" / "all"]
     plain = TablesSettings()
     measure_batch(prepared, population, fused, measured, layout, labels, {}, "Cohort", plain, "neurological")
+    fixed, moving = (read_image(member.image) for member in members[:2])
+    for regulariser in REGULARISERS:
+        for model in DEFORMABLE_MODELS[1:]:
+            chosen = DeformableSettings(model=model, regulariser=regulariser, shrink=(2,), iterations=(2,))
+            register(fixed, moving, RegistrationSettings((), chosen))
     return layout

@@ -70,8 +70,8 @@ def convergence_figure(convergence: pd.DataFrame, threshold_mm: float | None = N
             axes.set_yscale("log")
             axes.margins(y=0.2)
             # rigid iterations leave the shape alone: their rounding errors need no room on the axis
-            least = float(np.nanmax(values)) / LONGEST_SCALE
-            if np.nanmin(values) < least:
+            least = float(np.nanmax(values, initial=0.0)) / LONGEST_SCALE
+            if np.nanmin(values, initial=np.inf) < least:
                 axes.set_ylim(bottom=least)
             axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
             axes.yaxis.set_major_formatter("{x:g}")

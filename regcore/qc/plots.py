@@ -70,9 +70,10 @@ def convergence_figure(convergence: pd.DataFrame, threshold_mm: float | None = N
             axes.set_yscale("log")
             axes.margins(y=0.2)
             # rigid iterations leave the shape alone: their rounding errors need no room on the axis
-            least = float(np.nanmax(values, initial=0.0)) / LONGEST_SCALE
+            most = float(np.nanmax(values, initial=0.0))
+            least = most / LONGEST_SCALE
             if np.nanmin(values, initial=np.inf) < least:
-                axes.set_ylim(bottom=least)
+                axes.set_ylim(least, 2 * most)
             axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
             axes.yaxis.set_major_formatter("{x:g}")
             axes.yaxis.set_minor_formatter("")

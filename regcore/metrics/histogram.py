@@ -96,9 +96,10 @@ def of_entropies(
     total = max(float(w.sum(dtype=np.float64)), 1e-12)
     parts = run_blocks(_histogram, f.size, fixed_bin, position, w, bins, block=BLOCK_VOXELS)
     joint = np.sum(parts, axis=0) / total
-    logs = [np.log(np.maximum(share, TINY)) for share in (joint.sum(axis=1), joint.sum(axis=0), joint)]
+    shares = joint.sum(axis=1), joint.sum(axis=0), joint
+    logs = [np.log(np.maximum(share, TINY)) for share in shares]
     of_fixed, of_warped, of_both = (
-        -float((joint.sum(axis=i) * log).sum()) for i, log in zip((1, 0, ()), logs, strict=True)
+        -float((share * log).sum()) for share, log in zip(shares, logs, strict=True)
     )
     value, by_apart, by_joint = measure(of_fixed + of_warped, of_both)
     # the entropy's derivative by a share is minus its logarithm, up to a constant that the spline slopes sum

@@ -75,7 +75,7 @@ def tiny_study(root: Path) -> Layout:
     work = layout.work
     linear = tuple(
         LinearSettings(model=model, metric=metric, shrink=(2,), iterations=(2,), rotations_deg=0)
-        for model, metric in (("rigid", "ncc"), ("affine", "mi"))
+        for model, metric in (("rigid", "ncc"), ("affine", "mi"), ("affine", "mind"))
     )
     stages = [
         TemplateStage("affine", 1, RegistrationSettings(linear=linear, deformable=None)),

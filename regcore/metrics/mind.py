@@ -22,7 +22,7 @@ Int64 = npt.NDArray[np.int64]
 VARIANCE_FLOOR = 1e-4
 
 
-class Layout(NamedTuple):
+class Pattern(NamedTuple):
     """Where patches are compared.
 
     Two pairs of neighbours that are parallel to one another are the same comparison, made at two places.
@@ -42,12 +42,12 @@ class Layout(NamedTuple):
     margin: Int64
 
 
-def layout(shape: tuple[int, ...], patch_sigma_vox: float, dilation: int) -> Layout:
+def pattern(shape: tuple[int, ...], patch_sigma_vox: float, dilation: int) -> Pattern:
     """Patches to compare in an image of this shape; none along a singleton axis.
 
     Examples
     --------
-    >>> [len(layout(shape, 0.8, 2).places) for shape in ((9, 9, 9), (9, 9, 1))]
+    >>> [len(pattern(shape, 0.8, 2).places) for shape in ((9, 9, 9), (9, 9, 1))]
     [12, 4]
     """
     wide = [axis for axis in range(3) if shape[axis] > 1]
@@ -62,7 +62,7 @@ def layout(shape: tuple[int, ...], patch_sigma_vox: float, dilation: int) -> Lay
             places += [step[a], -other]
     reach = dilation + len(gaussian_taps(patch_sigma_vox)) // 2
     margin = np.array([reach if n > 1 else 0 for n in shape])
-    return Layout(np.array(shifts), np.array(places), margin)
+    return Pattern(np.array(shifts), np.array(places), margin)
 
 
 class Workspace(NamedTuple):
@@ -86,7 +86,7 @@ class Workspace(NamedTuple):
     scratch: Float32
 
 
-def _patch_distances(image: Float32, where: Layout, sigma: float, out: Float32, scratch: Float32) -> None:
+def _patch_distances(image: Float32, where: Pattern, sigma: float, out: Float32, scratch: Float32) -> None:
     for shift, distance in zip(where.shifts, out, strict=True):
         run_blocks(compare_patches, image.shape[0], image, shift, distance)
         gaussian_smooth(distance, sigma, scratch=scratch, out=distance)
@@ -130,7 +130,7 @@ def prepare(fixed: Float32, patch_sigma_vox: float = 0.8, dilation: int = 1) -> 
     >>> prepare(image).descriptor.shape
     (12, 8, 8, 8)
     """
-    where = layout(fixed.shape, patch_sigma_vox, dilation)
+    where = pattern(fixed.shape, patch_sigma_vox, dilation)
     padded = _padded(fixed, where.margin)
     distances, scratch = np.empty((len(where.shifts), *padded.shape), np.float32), np.empty_like(padded)
     descriptor = np.empty((len(where.places), *fixed.shape), np.float32)
@@ -173,7 +173,7 @@ def value_and_gradient(
     >>> bool(value < 1e-6)
     True
     """
-    where = layout(fixed.shape, patch_sigma_vox, dilation)
+    where = pattern(fixed.shape, patch_sigma_vox, dilation)
     work = prepare(fixed, patch_sigma_vox, dilation) if prepared is None else prepared
     if weights is None:
         weights = np.ones(fixed.shape, np.float32)

@@ -20,6 +20,9 @@ rule prepare_atlas:
         runtime=lambda wildcards, attempt: PLAN.minutes(attempt),
     params:
         regcore=PLAN.version,
+        fingerprint=fingerprint(
+            PLAN.layout, STUDY.prepare, STUDY.atlas.library_registration
+        ),
         layout=PLAN.layout,
         settings=STUDY.prepare,
         registration=STUDY.atlas.library_registration,
@@ -51,6 +54,7 @@ rule atlas_batch:
         runtime=lambda wildcards, attempt: PLAN.minutes(attempt, len(PLAN.atlases)),
     params:
         regcore=PLAN.version,
+        fingerprint=fingerprint(PLAN.layout, STUDY.atlas),
         layout=PLAN.layout,
         names=PLAN.label_names_files.get("atlas"),
         atlases=PLAN.atlases,

@@ -12,7 +12,7 @@ os.environ.update(
 )
 
 from regcore.errors import InputError
-from regcore.study import Plan
+from regcore.study import Plan, fingerprint
 
 try:
     PLAN = Plan.from_config(config)

@@ -22,6 +22,7 @@ rule pairwise_batch:
         runtime=lambda wildcards, attempt: PLAN.minutes(attempt),
     params:
         regcore=PLAN.version,
+        fingerprint=fingerprint(PLAN.layout, STUDY.prepare, STUDY.pairwise.registration),
         layout=PLAN.layout,
         pairs=lambda wildcards: PLAN.pair_batches[wildcards.batch],
         prepare=STUDY.prepare,

@@ -23,6 +23,7 @@ rule population_batch:
         runtime=lambda wildcards, attempt: PLAN.minutes(attempt),
     params:
         regcore=PLAN.version,
+        fingerprint=fingerprint(PLAN.layout, STUDY.population),
         layout=PLAN.layout,
         labels=lambda wildcards: PLAN.labels_by_member(wildcards.batch),
         settings=STUDY.population,
@@ -53,6 +54,7 @@ rule publish_template:
         runtime=lambda wildcards, attempt: PLAN.minutes(attempt),
     params:
         regcore=PLAN.version,
+        fingerprint=fingerprint(PLAN.layout),
         layout=PLAN.layout,
     script:
         "../scripts/publish_template.py"

@@ -38,6 +38,9 @@ rule prepare_member:
         runtime=lambda wildcards, attempt: PLAN.minutes(attempt),
     params:
         regcore=PLAN.version,
+        fingerprint=lambda wildcards: fingerprint(
+            PLAN.member(wildcards.key), STUDY.prepare
+        ),
         member=lambda wildcards: PLAN.member(wildcards.key),
         settings=STUDY.prepare,
     script:

@@ -67,6 +67,7 @@ rule make_report:
         runtime=lambda wildcards, attempt: PLAN.minutes(attempt),
     params:
         regcore=PLAN.version,
+        fingerprint=fingerprint(PLAN.layout, STUDY),
         layout=PLAN.layout,
         study=STUDY,
         covariates=PLAN.covariates(),

@@ -26,6 +26,7 @@ rule measure_batch:
         runtime=lambda wildcards, attempt: PLAN.minutes(attempt),
     params:
         regcore=PLAN.version,
+        fingerprint=fingerprint(PLAN.layout, STUDY.tables),
         layout=PLAN.layout,
         labels=lambda wildcards: PLAN.labels_by_member(wildcards.batch),
         names=PLAN.label_names_files,
@@ -80,6 +81,7 @@ rule collect_runtime:
         runtime=10,
     params:
         regcore=PLAN.version,
+        fingerprint=fingerprint(PLAN.layout),
         layout=PLAN.layout,
     script:
         "../scripts/collect_runtime.py"

@@ -69,6 +69,7 @@ rule register_batch:
         runtime=lambda wildcards, attempt: PLAN.minutes(attempt),
     params:
         regcore=PLAN.version,
+        fingerprint=lambda wildcards: fingerprint(PLAN.stage(wildcards.iteration)),
         stage=lambda wildcards: PLAN.stage(wildcards.iteration),
     script:
         "../scripts/register_batch.py"

@@ -215,6 +215,27 @@ def test_new_iteration_starts_from_the_last(study: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("section", "change", "again", "untouched"),
+    [
+        ("prepare", {"winsorise_percent": [1, 99]}, "prepare_member", "warm_cache"),
+        ("atlas", {"fusion": "majority"}, "atlas_batch", "register_last"),
+        ("atlas", {"registration": "affine"}, "atlas_batch", "register_last"),
+        ("tables", {"surface_distances": False}, "measure_batch", "atlas_batch"),
+        ("report", {"title": "Another"}, "make_report", "measure_batch"),
+    ],
+)
+def test_a_changed_setting_plans_what_depends_on_it(
+    study: Path, section: str, change: dict[str, Any], again: str, untouched: str
+) -> None:
+    config = config_for(study)
+    config[section] = config.get(section, {}) | change
+    counts = planned(study, config)
+    assert counts[again] >= 1
+    assert untouched not in counts
+
+
+@pytest.mark.slow
 def test_strict_fails_after_everything_else(study: Path) -> None:
     found = snakemake(study, config_for(study, strict=True))
     assert found.returncode != 0

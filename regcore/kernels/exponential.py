@@ -1,6 +1,8 @@
-"""Exponential of a stationary velocity field by scaling and squaring, and its inverse, the logarithm."""
+"""Exponential of a stationary velocity field by scaling and squaring, its adjoint, and the logarithm."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -8,11 +10,15 @@ import numpy.typing as npt
 from regcore.errors import InputError
 from regcore.kernels.compose import compose
 from regcore.kernels.fields import longest_vector
+from regcore.kernels.parallel import BLOCK_PLANES, kernel, run_blocks
+from regcore.kernels.sample import bracket
+
+Float32 = npt.NDArray[np.float32]
 
 LONGEST_FIRST_STEP_VOX = 0.125
 
 
-def exponential(velocity: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def exponential(velocity: Float32) -> Float32:
     """Displacement at unit time of the flow of a stationary velocity field.
 
     The velocity is halved until its longest vector is at most an eighth of a voxel, and the short step is
@@ -45,6 +51,13 @@ def exponential(velocity: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     >>> exponential(velocity)[4, 4, 4]
     array([0., 2., 0.], dtype=float32)
     """
+    for displacement in _squarings(velocity):
+        last = displacement
+    return last
+
+
+def _squarings(velocity: Float32) -> Iterator[Float32]:
+    """The first short step, then what every squaring makes of it; the last is the exponential."""
     field = np.ascontiguousarray(velocity, dtype=np.float32)
     if field.ndim != 4 or field.shape[3] != 3:
         raise InputError(f"velocity: expected shape (X, Y, Z, 3), found {field.shape}")
@@ -53,14 +66,117 @@ def exponential(velocity: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         raise InputError("velocity: expected finite values, found NaN or infinity")
     squarings = max(int(np.ceil(np.log2(longest / LONGEST_FIRST_STEP_VOX))), 0) if longest > 0 else 0
     displacement = field * np.float32(0.5**squarings)
+    yield displacement
     for _ in range(squarings):
         displacement = compose(displacement, displacement)
-    return displacement
+        yield displacement
 
 
-def logarithm(
-    displacement: npt.NDArray[np.float32], iterations: int = 20, tolerance_vox: float = 1e-2
-) -> npt.NDArray[np.float32]:
+@kernel
+def _unsquare(start, stop, parity, planes, field, slope, out):  # type: ignore[no-untyped-def]
+    # every other slab of planes, so far apart that no two threads add to one voxel
+    nx, ny, nz = field.shape[:3]
+    one, zero = np.float32(1), np.float32(0)
+    for slab in range(start, stop):
+        first = (2 * slab + parity) * planes
+        for x in range(first, min(first + planes, nx)):
+            for y in range(ny):
+                for z in range(nz):
+                    gx, gy, gz = slope[x, y, z, 0], slope[x, y, z, 1], slope[x, y, z, 2]
+                    qx = np.float32(x) + field[x, y, z, 0]
+                    qy = np.float32(y) + field[x, y, z, 1]
+                    qz = np.float32(z) + field[x, y, z, 2]
+                    x0, x1, a = bracket(qx, nx)
+                    y0, y1, b = bracket(qy, ny)
+                    z0, z1, c = bracket(qz, nz)
+                    along_x, along_y, along_z = zero, zero, zero
+                    for i in range(2):
+                        xi, wx, sx = (x1, a, one) if i else (x0, one - a, -one)
+                        for j in range(2):
+                            yj, wy, sy = (y1, b, one) if j else (y0, one - b, -one)
+                            for k in range(2):
+                                zk, wz, sz = (z1, c, one) if k else (z0, one - c, -one)
+                                weight = wx * wy * wz
+                                out[xi, yj, zk, 0] += weight * gx
+                                out[xi, yj, zk, 1] += weight * gy
+                                out[xi, yj, zk, 2] += weight * gz
+                                dot = gx * field[xi, yj, zk, 0]
+                                dot += gy * field[xi, yj, zk, 1] + gz * field[xi, yj, zk, 2]
+                                along_x += sx * wy * wz * dot
+                                along_y += wx * sy * wz * dot
+                                along_z += wx * wy * sz * dot
+                    # beyond the edge the reading does not change with the position
+                    out[x, y, z, 0] += gx + (along_x if zero <= qx <= nx - 1 else zero)
+                    out[x, y, z, 1] += gy + (along_y if zero <= qy <= ny - 1 else zero)
+                    out[x, y, z, 2] += gz + (along_z if zero <= qz <= nz - 1 else zero)
+
+
+def unsquare(field: Float32, slope: Float32) -> Float32:
+    """Derivative of an energy by a displacement u, from that by ``compose(u, u)``.
+
+    Parameters
+    ----------
+    field, slope : float32 array, shape (X, Y, Z, 3)
+        The displacement in voxels, and the derivative by its square.
+
+    Returns
+    -------
+    float32 array, shape (X, Y, Z, 3)
+        The exact transpose of the derivative; the same bits for any number of threads.
+
+    Examples
+    --------
+    >>> rest, slope = np.zeros((2, 2, 2, 3), np.float32), np.ones((2, 2, 2, 3), np.float32)
+    >>> bool((unsquare(rest, slope) == 2).all())
+    True
+    """
+    # what a slab adds to reaches beyond it by the longest displacement and a voxel, to either side
+    planes = max(BLOCK_PLANES, 2 * (int(np.ceil(longest_vector(field))) + 1))
+    out, slabs = np.zeros_like(field), -(-field.shape[0] // planes)
+    for parity in (0, 1):
+        count = (slabs - parity + 1) // 2
+        run_blocks(_unsquare, count, parity, planes, field, slope, out, block=1)
+    return out
+
+
+def exponential_and_adjoint(velocity: Float32) -> tuple[Float32, Callable[[Float32], Float32]]:
+    """Displacement `exponential` of a velocity, and what brings derivatives by it back to the velocity.
+
+    Parameters
+    ----------
+    velocity : array, shape (X, Y, Z, 3)
+        Velocity in voxels of its grid per unit time.
+
+    Returns
+    -------
+    displacement : float32 array, shape (X, Y, Z, 3)
+    adjoint : callable
+        Takes the derivative of an energy by the displacement, shape (X, Y, Z, 3), and returns the one by the
+        velocity: the chain rule through every squaring. It keeps the displacements of all of them.
+
+    Raises
+    ------
+    InputError
+        If `velocity` is not finite or not of shape (X, Y, Z, 3).
+
+    Examples
+    --------
+    >>> velocity = np.full((4, 4, 4, 3), 0.5, np.float32)
+    >>> displacement, adjoint = exponential_and_adjoint(velocity)
+    >>> round(float(adjoint(np.ones_like(displacement)).sum()), 4)
+    192.0
+    """
+    steps = list(_squarings(velocity))
+
+    def adjoint(slope: Float32) -> Float32:
+        for step in steps[-2::-1]:
+            slope = unsquare(step, slope)
+        return slope * np.float32(0.5 ** (len(steps) - 1))
+
+    return steps[-1], adjoint
+
+
+def logarithm(displacement: Float32, iterations: int = 20, tolerance_vox: float = 1e-2) -> Float32:
     """Stationary velocity field whose flow comes nearest to a displacement.
 
     Starting from the displacement itself, the velocity is corrected by what is left of the map after its flow

@@ -13,6 +13,8 @@ from typing import Any
 import numba
 
 BLOCK_PLANES = 8
+BLOCK_VOXELS = 1 << 15
+"""Size of the blocks of kernels that go through all voxels in one row."""
 
 kernel = numba.njit(nogil=True, cache=True, fastmath=True, error_model="numpy")
 """Decorator of block kernels: ``kernel(start, stop, ...)`` works on planes ``start`` to ``stop``."""

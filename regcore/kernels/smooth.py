@@ -25,38 +25,44 @@ def gaussian_taps(sigma_vox: float, truncate: float = 3.0) -> Float32:
 
 
 @kernel
-def _smooth_rows(start, stop, source, taps_y, taps_z, out):  # type: ignore[no-untyped-def]
-    """Smooth planes (rows, columns x channels) along rows and columns; edges repeat the outermost voxel."""
-    _, ny, nz, nc = source.shape
+def _smooth_rows(start, stop, source, nc, taps_y, taps_z, out):  # type: ignore[no-untyped-def]
+    """Smooth planes (rows, columns x `nc` channels) along rows and columns; edges repeat the outermost."""
+    _, ny, width = source.shape
+    nz = width // nc
     ry, rz = len(taps_y) // 2, len(taps_z) // 2
     row = np.empty((nz + 2 * rz) * nc, np.float32)
-    plane = np.empty((ny, nz * nc), np.float32)
+    plane = np.empty((ny, width), np.float32)
     for x in range(start, stop):
         for y in range(ny):
-            for z in range(nz + 2 * rz):
-                inner = min(max(z - rz, 0), nz - 1)
+            here = source[x, y]
+            for i in range(width):
+                row[rz * nc + i] = here[i]
+            for k in range(rz):
                 for c in range(nc):
-                    row[z * nc + c] = source[x, y, inner, c]
+                    row[k * nc + c] = here[c]
+                    row[(rz + nz + k) * nc + c] = here[width - nc + c]
             line = plane[y]
-            middle = rz * nc
-            for i in range(nz * nc):
-                line[i] = taps_z[rz] * row[middle + i]
-            # a Gaussian is symmetric: one multiplication serves both neighbours
+            middle = row[rz * nc : rz * nc + width]
+            for i in range(width):
+                line[i] = taps_z[rz] * middle[i]
+            # a Gaussian is symmetric: one multiplication serves both neighbours;
+            # slices of their own, because only indices that start at zero are vectorised
             for k in range(1, rz + 1):
                 weight = taps_z[rz + k]
-                below, above = middle - k * nc, middle + k * nc
-                for i in range(nz * nc):
-                    line[i] += weight * (row[below + i] + row[above + i])
+                below = row[(rz - k) * nc : (rz - k) * nc + width]
+                above = row[(rz + k) * nc : (rz + k) * nc + width]
+                for i in range(width):
+                    line[i] += weight * (below[i] + above[i])
         for y in range(ny):
             line = out[x, y]
             here = plane[y]
-            for i in range(nz * nc):
+            for i in range(width):
                 line[i] = taps_y[ry] * here[i]
             for k in range(1, ry + 1):
                 weight = taps_y[ry + k]
                 below_line = plane[max(y - k, 0)]
                 above_line = plane[min(y + k, ny - 1)]
-                for i in range(nz * nc):
+                for i in range(width):
                     line[i] += weight * (below_line[i] + above_line[i])
 
 
@@ -105,10 +111,10 @@ def gaussian_smooth(
     taps = [gaussian_taps(float(s) if n > 1 else 0.0) for s, n in zip(sigmas, array.shape[:3], strict=True)]
     scratch = np.empty_like(array) if scratch is None else scratch
     out = np.empty_like(array) if out is None else out
-    source = array.reshape(nx, ny, nz, -1)
-    width = nz * source.shape[3]
+    source = array.reshape(nx, ny, -1)
+    width = source.shape[2]
     first = scratch if len(taps[0]) > 1 else out
-    run_blocks(_smooth_rows, nx, source, taps[1], taps[2], first.reshape(nx, ny, width))
+    run_blocks(_smooth_rows, nx, source, width // nz, taps[1], taps[2], first.reshape(nx, ny, width))
     if len(taps[0]) > 1:
         run_blocks(_smooth_planes, nx, scratch.reshape(nx, ny, width), taps[0], out.reshape(nx, ny, width))
     return out

@@ -18,22 +18,25 @@ def add_windows(source, radius, row, out):  # type: ignore[no-untyped-def]
     """Sums over a window of rows and columns of one plane, clipped at its edges."""
     ny, nz = source.shape
     for y in range(ny):
-        line = row[y]
+        here, line = source[y], row[y]
         for z in range(nz):
-            line[z] = source[y, z]
+            line[z] = here[z]
+        # slices of their own, because only indices that start at zero are vectorised
         for k in range(1, min(radius, nz - 1) + 1):
+            after, before = here[k:], line[k:]
             for z in range(nz - k):
-                line[z] += source[y, z + k]
-            for z in range(k, nz):
-                line[z] += source[y, z - k]
+                line[z] += after[z]
+            for z in range(nz - k):
+                before[z] += here[z]
     for y in range(ny):
         low, high = max(y - radius, 0), min(y + radius, ny - 1)
-        line = out[y]
+        line, lowest = out[y], row[low]
         for z in range(nz):
-            line[z] = row[low, z]
+            line[z] = lowest[z]
         for other in range(low + 1, high + 1):
+            add = row[other]
             for z in range(nz):
-                line[z] += row[other, z]
+                line[z] += add[z]
 
 
 @kernel

@@ -3,7 +3,37 @@
 import numpy as np
 import numpy.typing as npt
 
+from regcore.kernels.parallel import BLOCK_VOXELS, kernel, run_blocks
+
 Float32 = npt.NDArray[np.float32]
+
+
+@kernel
+def _sums(start, stop, fixed, warped, weights):  # type: ignore[no-untyped-def]
+    w, wf, wm = 0.0, 0.0, 0.0
+    for i in range(start, stop):
+        weight = np.float64(weights[i])
+        w += weight
+        wf += weight * fixed[i]
+        wm += weight * warped[i]
+    return w, wf, wm
+
+
+@kernel
+def _moments(start, stop, fixed, warped, weights, mean_f, mean_m):  # type: ignore[no-untyped-def]
+    ff, mm, fm = 0.0, 0.0, 0.0
+    for i in range(start, stop):
+        f, m = fixed[i] - mean_f, warped[i] - mean_m
+        ff += weights[i] * f * f
+        mm += weights[i] * m * m
+        fm += weights[i] * f * m
+    return ff, mm, fm
+
+
+@kernel
+def _gradient(start, stop, fixed, warped, weights, mean_f, mean_m, slope, scale, out):  # type: ignore
+    for i in range(start, stop):
+        out[i] = scale * weights[i] * ((fixed[i] - mean_f) - slope * (warped[i] - mean_m))
 
 
 def value_and_gradient(
@@ -28,14 +58,16 @@ def value_and_gradient(
     >>> round(value, 6)
     0.0
     """
-    w = np.float64(1.0) if weights is None else weights.astype(np.float64)
-    total = float(fixed.size if weights is None else max(w.sum(), 1e-12))
-    f = fixed - (w * fixed).sum(dtype=np.float64) / total
-    m = warped - (w * warped).sum(dtype=np.float64) / total
-    ff, mm, fm = float((w * f * f).sum()), float((w * m * m).sum()), float((w * f * m).sum())
+    weights = np.ones_like(fixed) if weights is None else weights
+    flat = fixed.ravel(), warped.ravel(), weights.ravel()
+    size, block = fixed.size, BLOCK_VOXELS
+    w, wf, wm = np.sum(run_blocks(_sums, size, *flat, block=block), axis=0)
+    means = wf / max(w, 1e-12), wm / max(w, 1e-12)
+    ff, mm, fm = np.sum(run_blocks(_moments, size, *flat, *means, block=block), axis=0)
     norm = np.sqrt(ff * mm)
     if norm < 1e-12:
         return 1.0, np.zeros_like(warped)
+    gradient = np.empty_like(warped)
     # the means drop out of the derivative: weighted sums of f and of m are zero
-    gradient = -(w / norm) * (f - (fm / mm) * m)
-    return float(1.0 - fm / norm), gradient.astype(np.float32)
+    run_blocks(_gradient, size, *flat, *means, fm / mm, -1 / norm, gradient.ravel(), block=block)
+    return float(1.0 - fm / norm), gradient

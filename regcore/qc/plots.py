@@ -29,6 +29,9 @@ PANELS = (
     ("mean_similarity", "Mean similarity", False),
 )
 
+LONGEST_SCALE = 1000.0
+"""Most that a logarithmic axis spans: largest value over smallest."""
+
 
 def tidy_axes(axes: Axes, size: float = 8) -> None:
     """Take away what carries no information."""
@@ -66,6 +69,11 @@ def convergence_figure(convergence: pd.DataFrame, threshold_mm: float | None = N
         if logarithmic and np.nanmin(values, initial=np.inf) > 0:
             axes.set_yscale("log")
             axes.margins(y=0.2)
+            # rigid iterations leave the shape alone: their rounding errors need no room on the axis
+            most = float(np.nanmax(values, initial=0.0))
+            least = most / LONGEST_SCALE
+            if np.nanmin(values, initial=np.inf) < least:
+                axes.set_ylim(least, 2 * most)
             axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
             axes.yaxis.set_major_formatter("{x:g}")
             axes.yaxis.set_minor_formatter("")

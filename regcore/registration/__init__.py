@@ -13,9 +13,11 @@ from regcore.registration.settings import (
 if TYPE_CHECKING:
     from regcore.registration.driver import Registration, register
     from regcore.registration.linear import IterationRow
+    from regcore.registration.similarity import Channel
 
 __all__ = [
     "PRESETS",
+    "Channel",
     "DeformableSettings",
     "IterationRow",
     "LinearSettings",
@@ -29,7 +31,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     # planning a study needs the settings alone: the solvers, and numba with them, load when first used
     if name in __all__:
-        from regcore.registration import driver, linear
+        from regcore.registration import driver, linear, similarity
 
-        return getattr(linear if name == "IterationRow" else driver, name)
+        rooms = {"IterationRow": linear, "Channel": similarity}
+        return getattr(rooms.get(name, driver), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

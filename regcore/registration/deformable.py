@@ -7,8 +7,7 @@ Vercauteren et al. (doi:10.1016/j.neuroimage.2008.10.040) and of greedy diffeomo
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -18,10 +17,10 @@ from regcore.kernels.compose import compose
 from regcore.kernels.fields import displacement_gradient, longest_vector, resize_field
 from regcore.kernels.sample import sample_linear, sample_linear_gradient, sample_nearest
 from regcore.kernels.smooth import gaussian_smooth
-from regcore.metrics import lncc, ssd
-from regcore.registration.linear import IterationRow, Metric
-from regcore.registration.pyramid import level, level_factors
+from regcore.registration.linear import IterationRow
+from regcore.registration.pyramid import level_factors
 from regcore.registration.settings import DeformableSettings
+from regcore.registration.similarity import Channel, Metric, at_level
 from regcore.space import Grid
 from regcore.transforms import Affine
 
@@ -44,6 +43,7 @@ def register_deformable(
     moving_mask: Image | None = None,
     progress: Callable[[IterationRow], None] | None = None,
     drift: Float32 | None = None,
+    channels: Sequence[Channel] = (),
 ) -> tuple[Float32, list[IterationRow]]:
     """Displacement u on the grid of `fixed` such that ``moving(affine((id + u)(x)))`` matches ``fixed(x)``.
 
@@ -61,6 +61,8 @@ def register_deformable(
     progress : callable, optional
     drift : float32 array, shape (X, Y, Z, 3), optional
         Displacement that every level takes out, in equal parts over its iterations, voxels of `fixed`.
+    channels : sequence of Channel
+        Further images to match, with fixed images on the grid of `fixed`.
 
     Returns
     -------
@@ -76,15 +78,15 @@ def register_deformable(
         if iterations == 0:
             continue
         target = level_factors(fixed.grid, shrink) * fixed.grid.spacing
-        coarse = level(fixed, target)
         # the moving image has axes of its own: smooth it for the finest target along all of them
-        source = level(moving, float(target[np.array(fixed.grid.shape) > 1].min()))
-        field = onto_grid(field, field_grid, coarse.grid)
-        field_grid = coarse.grid
-        part = None if drift is None else onto_grid(drift, fixed.grid, coarse.grid) / np.float32(iterations)
+        finest = float(target[np.array(fixed.grid.shape) > 1].min())
+        pairs = at_level([Channel(fixed, moving), *channels], target, finest, settings)
+        coarse_grid = pairs[0][0].fixed.grid
+        field = onto_grid(field, field_grid, coarse_grid)
+        field_grid = coarse_grid
+        part = None if drift is None else onto_grid(drift, fixed.grid, coarse_grid) / np.float32(iterations)
         field = _run_level(
-            coarse,
-            source,
+            pairs,
             settings,
             affine,
             field,
@@ -100,8 +102,7 @@ def register_deformable(
 
 
 def _run_level(
-    fixed: Image,
-    moving: Image,
+    channels: list[tuple[Channel, Metric]],
     settings: DeformableSettings,
     affine: Affine,
     field: Float32,
@@ -113,18 +114,16 @@ def _run_level(
     rows: list[IterationRow],
     progress: Callable[[IterationRow], None] | None,
 ) -> Float32:
-    matrix = moving.grid.inverse_affine @ affine.matrix @ fixed.grid.affine
-    weights = level_weights(fixed, fixed_mask)
-    shape = fixed.grid.shape
-    warped, image_gradient = np.empty(shape, np.float32), np.empty((*shape, 3), np.float32)
-    update, other = np.empty_like(image_gradient), np.empty_like(field)
-    metric = deformable_metric(settings, shape)
+    grid = channels[0][0].fixed.grid
+    weights = level_weights(grid, fixed_mask)
+    shape = grid.shape
+    buffers = np.empty(shape, np.float32), np.empty((*shape, 3), np.float32)
+    update, other = np.empty_like(field), np.empty_like(field)
     flat = [axis for axis, n in enumerate(shape) if n == 1]
     energies: list[float] = []
     for iteration in range(1, iterations + 1):
-        sample_linear_gradient(moving.data, matrix, field, out=(warped, image_gradient))
-        counted = _with_moving_mask(weights, moving_mask, affine, fixed.grid, field)
-        energy, slope = metric(fixed.data, warped, counted)
+        counted = _with_moving_mask(weights, moving_mask, affine, grid, field)
+        energy = _energy(channels, affine, field, counted, buffers, update, other)
         energies.append(energy)
         row = IterationRow("deformable", number, iteration, energy, energy)
         rows.append(row)
@@ -132,7 +131,6 @@ def _run_level(
             progress(row)
         if converged(energies, settings.tolerance):
             break
-        displacement_gradient(slope, image_gradient, matrix, out=update)
         for axis in flat:
             update[..., axis] = 0
         gaussian_smooth(update, settings.update_sigma_vox, scratch=other, out=update)
@@ -149,12 +147,29 @@ def _run_level(
     return field
 
 
-def deformable_metric(settings: DeformableSettings, shape: tuple[int, ...]) -> Metric:
-    """The measure of the settings, of fixed, warped and weights; its gradients share one buffer."""
-    if settings.metric == "ssd":
-        return ssd.value_and_gradient
-    buffers = {"out": np.empty(shape, np.float32), "scratch": np.empty((3, *shape), np.float32)}
-    return partial(lncc.value_and_gradient, radius=settings.radius, **buffers)
+def _energy(
+    channels: list[tuple[Channel, Metric]],
+    affine: Affine,
+    field: Float32,
+    weights: Float32,
+    buffers: tuple[Float32, Float32],
+    out: Float32,
+    scratch: Float32,
+) -> float:
+    """Sum of the measures of all channels under a displacement; its derivative into `out`."""
+    total = 0.0
+    for number, ((fixed, moving, weight), metric) in enumerate(channels):
+        matrix = moving.grid.inverse_affine @ affine.matrix @ fixed.grid.affine
+        warped, image_gradient = sample_linear_gradient(moving.data, matrix, field, out=buffers)
+        value, slope = metric(warped, weights)
+        total += weight * value
+        part = scratch if number else out
+        displacement_gradient(slope, image_gradient, matrix, out=part)
+        if weight != 1:
+            part *= np.float32(weight)
+        if number:
+            out += part
+    return total
 
 
 def converged(energies: list[float], tolerance: float, window: int = 10) -> bool:
@@ -173,12 +188,12 @@ def converged(energies: list[float], tolerance: float, window: int = 10) -> bool
     return before - now < tolerance * abs(before)
 
 
-def level_weights(fixed: Image, fixed_mask: Image | None) -> Float32:
+def level_weights(grid: Grid, fixed_mask: Image | None) -> Float32:
     """Weight of every voxel of a level: inside the mask, or everywhere."""
     if fixed_mask is None:
-        return np.ones(fixed.grid.shape, np.float32)
-    onto = fixed_mask.grid.inverse_affine @ fixed.grid.affine
-    return sample_linear(fixed_mask.data.astype(np.float32), onto, shape=fixed.grid.shape)
+        return np.ones(grid.shape, np.float32)
+    onto = fixed_mask.grid.inverse_affine @ grid.affine
+    return sample_linear(fixed_mask.data.astype(np.float32), onto, shape=grid.shape)
 
 
 def _with_moving_mask(

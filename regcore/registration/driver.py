@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,6 +23,7 @@ from regcore.registration.deformable import onto_grid, register_deformable
 from regcore.registration.linear import IterationRow, initial_affine, register_linear
 from regcore.registration.pyramid import working_crop
 from regcore.registration.settings import RegistrationSettings
+from regcore.registration.similarity import Channel, unit_range
 from regcore.registration.variational import register_variational
 from regcore.space import Grid
 from regcore.transforms import Affine, Chain, Displacement, Transform, Velocity, split
@@ -69,31 +70,6 @@ class Registration:
         """Moving to fixed world points: what warps the fixed image onto the moving one."""
         back = self.affine.inverse()
         return Chain((back,) if self.inverse is None else (self.inverse, back))
-
-
-def unit_range(image: Image, mask: Image | None = None) -> Image:
-    """Intensities brought to [0, 1] between the lowest value and a high percentile, for the metrics.
-
-    Raises
-    ------
-    InputError
-        If the image is constant or holds values that are not finite.
-    """
-    data = image.data.astype(np.float32)
-    if not np.isfinite(data).all():
-        raise InputError("image: expected finite intensities, found NaN or infinity")
-    if mask is None or mask.data.shape != data.shape:
-        inside = data
-    else:
-        inside = data[mask.data > 0]
-        if inside.size == 0:
-            raise InputError("mask: expected at least one voxel, found an empty mask")
-    low = float(np.percentile(inside, 0.1))
-    positive = inside[inside > low]
-    high = float(np.percentile(positive, 99.5)) if positive.size else low
-    if high <= low:
-        raise InputError("image: expected at least two intensities, found a constant image")
-    return Image(np.clip((data - np.float32(low)) / np.float32(high - low), 0, 1.2), image.grid)
 
 
 def make_diffeomorphic(field: Float32, least: float = LEAST_JACOBIAN, most_rounds: int = 50) -> Float32:
@@ -155,6 +131,17 @@ def _check(fixed: Image, moving: Image, fixed_mask: Image | None, moving_mask: I
             raise InputError(f"{name}: expected at least one voxel, found an empty mask")
 
 
+def _channel(key: str, channel: Channel, grid: Grid, fixed_mask: Image | None) -> Channel:
+    """A further channel, checked and brought to the range of the metrics."""
+    fixed, moving, weight = channel
+    if not fixed.grid.matches(grid):
+        raise InputError(f"{key}: expected a fixed image on the grid of the first, found another grid")
+    _check(fixed, moving, None, None)
+    if not 0 < weight < np.inf:
+        raise InputError(f"{key}: expected a weight above zero, found {weight!r}")
+    return Channel(unit_range(fixed, fixed_mask), unit_range(moving), float(weight))
+
+
 def register(
     fixed: Image,
     moving: Image,
@@ -165,6 +152,7 @@ def register(
     moving_mask: Image | None = None,
     progress: Callable[[IterationRow], None] | None = None,
     drift: Float32 | None = None,
+    channels: Sequence[Channel | tuple[Image, Image, float]] = (),
 ) -> Registration:
     """Register `moving` to `fixed`.
 
@@ -181,6 +169,10 @@ def register(
         Called with every `IterationRow`.
     drift : float32 array, shape (X, Y, Z, 3), optional
         What the deformable stage takes out of its steps, voxels of `fixed` (see `groupwise.drift`).
+    channels : sequence of (Image, Image, float), optional
+        Further pairs to match under the same transform: a fixed image on the grid of `fixed`, a moving image
+        that lies where `moving` does, on any grid, and a weight. What is minimised is the measure of `fixed`
+        and `moving` plus the weighted measures of these; the masks hold for all.
 
     Returns
     -------
@@ -189,7 +181,8 @@ def register(
     Raises
     ------
     InputError
-        If the images cannot be registered: other dimensions, constant, not finite, an empty mask.
+        If the images cannot be registered: other dimensions, constant, not finite, an empty mask, a channel
+        on another grid.
 
     Examples
     --------
@@ -205,6 +198,10 @@ def register(
     _check(fixed, moving, fixed_mask, moving_mask)
     fixed_full = unit_range(fixed, fixed_mask)
     moving_unit = unit_range(moving, moving_mask)
+    more_channels = [
+        _channel(f"channel {number}", Channel(*pair), fixed.grid, fixed_mask)
+        for number, pair in enumerate(channels, 1)
+    ]
     rows: list[IterationRow] = []
     start_field: Float32 | None = None
     if initial is None:
@@ -218,7 +215,7 @@ def register(
         # only the first stage searches; the following ones start from its answer
         used = stage if stage_number == 0 else replace(stage, rotations_deg=0.0)
         affine, more = register_linear(
-            fixed_full, moving_unit, used, affine, fixed_mask, moving_mask, progress
+            fixed_full, moving_unit, used, affine, fixed_mask, moving_mask, progress, more_channels
         )
         rows += more
     displacement = inverse = velocity = None
@@ -242,6 +239,7 @@ def register(
                 moving_mask,
                 progress,
                 None if drift is None else onto_grid(drift, fixed.grid, crop),
+                [channel._replace(fixed=_on_part(channel.fixed, crop)) for channel in more_channels],
             )
             field = onto_grid(field, crop, fixed.grid)
             rows += more

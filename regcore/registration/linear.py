@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -14,9 +13,9 @@ import scipy
 from regcore.image import Image
 from regcore.kernels.fields import matrix_gradient
 from regcore.kernels.sample import sample_linear, sample_linear_gradient
-from regcore.metrics import mi, ncc, ssd
-from regcore.registration.pyramid import finest_spacing, level
+from regcore.registration.pyramid import finest_spacing
 from regcore.registration.settings import LinearSettings
+from regcore.registration.similarity import Channel, Metric, at_level
 from regcore.space import Array, Grid
 from regcore.transforms import Affine
 
@@ -80,29 +79,17 @@ class LinearModel:
         )
 
 
-Metric = Callable[..., tuple[float, npt.NDArray[np.float32]]]
-
-
-def _metric(settings: LinearSettings) -> Metric:
-    metrics: dict[str, Metric] = {
-        "ncc": ncc.value_and_gradient,
-        "mi": partial(mi.value_and_gradient, bins=settings.bins),
-        "ssd": ssd.value_and_gradient,
-    }
-    return metrics[settings.metric]
-
-
 def _weights(
-    fixed: Image, matrix: Array, fixed_mask: Image | None, moving_mask: Image | None
+    grid: Grid, matrix: Array, fixed_mask: Image | None, moving_mask: Image | None
 ) -> npt.NDArray[np.float32] | None:
-    """Weight of every voxel of `fixed`: product of the masks, the moving one carried by `matrix` (world)."""
+    """Weight of every voxel of a grid: product of the masks, the moving one carried by `matrix` (world)."""
     weights = None
     if fixed_mask is not None:
-        onto = fixed_mask.grid.inverse_affine @ fixed.grid.affine
-        weights = sample_linear(fixed_mask.data.astype(np.float32), onto, shape=fixed.grid.shape)
+        onto = fixed_mask.grid.inverse_affine @ grid.affine
+        weights = sample_linear(fixed_mask.data.astype(np.float32), onto, shape=grid.shape)
     if moving_mask is not None:
-        onto = moving_mask.grid.inverse_affine @ matrix @ fixed.grid.affine
-        carried = sample_linear(moving_mask.data.astype(np.float32), onto, shape=fixed.grid.shape)
+        onto = moving_mask.grid.inverse_affine @ matrix @ grid.affine
+        carried = sample_linear(moving_mask.data.astype(np.float32), onto, shape=grid.shape)
         weights = carried if weights is None else weights * carried
     return weights
 
@@ -167,13 +154,27 @@ def _starting_rotations(degrees: float, grid: Grid, centre: Array) -> list[Array
     return turns
 
 
+def _energy(
+    channels: list[tuple[Channel, Metric]], matrix: Array, weights: npt.NDArray[np.float32] | None
+) -> tuple[float, Array]:
+    """Sum of the measures of all channels under a world matrix, and its derivative by the top three rows."""
+    total, by_matrix = 0.0, np.zeros((3, 4))
+    for (fixed, moving, weight), metric in channels:
+        to_voxel, from_voxel = moving.grid.inverse_affine, fixed.grid.affine
+        onto = to_voxel @ matrix @ from_voxel
+        warped, gradient = sample_linear_gradient(moving.data, onto, shape=fixed.grid.shape)
+        value, slope = metric(warped, weights)
+        total += weight * value
+        by_matrix += weight * (to_voxel[:3, :3].T @ matrix_gradient(slope, gradient) @ from_voxel.T)
+    return total, by_matrix
+
+
 @dataclass(frozen=True, eq=False)
 class _Level:
     """Everything that an energy at one level depends on."""
 
     settings: LinearSettings
-    fixed: Image
-    moving: Image
+    channels: list[tuple[Channel, Metric]]
     fixed_mask: Image | None
     moving_mask: Image | None
     centre: Array
@@ -184,17 +185,13 @@ class _Level:
     ) -> tuple[float, Array]:
         """Least energy found from the world matrix `start`, and its world matrix."""
         model = LinearModel(self.settings.model, start, self.centre, self.radius_mm)
-        metric = _metric(self.settings)
-        weights = _weights(self.fixed, start, self.fixed_mask, self.moving_mask)
-        to_voxel, from_voxel = self.moving.grid.inverse_affine, self.fixed.grid.affine
+        grid = self.channels[0][0].fixed.grid
+        weights = _weights(grid, start, self.fixed_mask, self.moving_mask)
 
         def energy(parameters: Array) -> tuple[float, Array]:
-            matrix = to_voxel @ model.matrix(parameters) @ from_voxel
-            warped, gradient = sample_linear_gradient(self.moving.data, matrix, shape=self.fixed.grid.shape)
-            value, slope = metric(self.fixed.data, warped, weights)
-            by_matrix = to_voxel[:3, :3].T @ matrix_gradient(slope, gradient) @ from_voxel.T
+            value, by_matrix = _energy(self.channels, model.matrix(parameters), weights)
             change = np.einsum("nij,ij->n", model.jacobian(parameters), by_matrix)
-            return value, _in_plane(change, self.fixed.grid) if self.fixed.grid.is_2d else change
+            return value, _in_plane(change, grid) if grid.is_2d else change
 
         def callback(intermediate_result: scipy.optimize.OptimizeResult) -> None:
             if note is not None:
@@ -219,6 +216,7 @@ def register_linear(
     fixed_mask: Image | None = None,
     moving_mask: Image | None = None,
     progress: Callable[[IterationRow], None] | None = None,
+    channels: Sequence[Channel] = (),
 ) -> tuple[Affine, list[IterationRow]]:
     """Best linear map from `fixed` to `moving` world points, starting at `initial`.
 
@@ -230,6 +228,9 @@ def register_linear(
     initial : Affine
     fixed_mask, moving_mask : Image, optional
         Only voxels inside both count.
+    progress : callable, optional
+    channels : sequence of Channel
+        Further images to match, with fixed images on the grid of `fixed`.
 
     Returns
     -------
@@ -242,8 +243,8 @@ def register_linear(
     rows: list[IterationRow] = []
     current: Array = np.array(initial.matrix)
     for number, (shrink, iterations) in enumerate(zip(settings.shrink, settings.iterations, strict=True)):
-        coarse_fixed, coarse_moving = level(fixed, shrink * finest), level(moving, shrink * finest)
-        stage = _Level(settings, coarse_fixed, coarse_moving, fixed_mask, moving_mask, centre, radius)
+        pairs = at_level([Channel(fixed, moving), *channels], shrink * finest, shrink * finest, settings)
+        stage = _Level(settings, pairs, fixed_mask, moving_mask, centre, radius)
         if number == 0 and settings.rotations_deg > 0 and settings.model != "translation":
             turns = _starting_rotations(settings.rotations_deg, fixed.grid, centre)
             tried = [stage.minimise(current @ turn, SEARCH_ITERATIONS) for turn in turns]

@@ -9,8 +9,7 @@ from typing import Any
 from regcore.errors import InputError
 
 LINEAR_MODELS = ("translation", "rigid", "similarity", "affine")
-LINEAR_METRICS = ("ncc", "mi", "ssd")
-DEFORMABLE_METRICS = ("lncc", "ssd")
+METRICS = ("ssd", "sad", "ncc", "lncc", "mi", "nmi", "ecc", "mind")
 INITIALISATIONS = ("center_of_mass", "moments", "identity")
 DEFORMABLE_MODELS = ("greedy", "displacement", "velocity", "symmetric")
 DEFAULT_WEIGHTS = {"diffusion": 0.4, "bending": 2.0, "elastic": 0.3, "total_variation": 0.2}
@@ -40,14 +39,52 @@ def _levels(key: str, shrink: tuple[float, ...], iterations: tuple[int, ...]) ->
         _number(f"{key}.iterations", count, 0, 10000, whole=True)
 
 
+@dataclass(frozen=True, kw_only=True)
+class MetricSettings:
+    """What similarity measures need to know; each reads only what concerns it.
+
+    The measures, `metric` of a linear and of the deformable stage, are: ``ssd`` and ``sad``, squared and
+    absolute differences; ``ncc`` and ``lncc``, correlation of the images and within windows; ``mi``, ``nmi``
+    and ``ecc``, mutual information as it is, normalised, and as entropy correlation coefficient; ``mind``,
+    differences of the MIND-SSC descriptor. ``mi``, ``nmi``, ``ecc`` and ``mind`` compare modalities.
+
+    Parameters
+    ----------
+    radius : int
+        Of lncc: half width of the window, voxels of the level.
+    bins : int
+        Of mi, nmi and ecc: bins of the histogram for either image.
+    epsilon : float
+        Of sad: smaller differences count as their square; intensities range from 0 to about 1.
+    patch_sigma_vox : float
+        Of mind: standard deviation of the Gaussian that weighs a patch, voxels of the level.
+    dilation : int
+        Of mind: distance of the patches from the voxel they describe, voxels of the level.
+    """
+
+    radius: int = 2
+    bins: int = 32
+    epsilon: float = 0.01
+    patch_sigma_vox: float = 0.8
+    dilation: int = 1
+
+    def _check_metric(self, key: str, metric: str) -> None:
+        _one_of(f"{key}.metric", metric, METRICS)
+        _number(f"{key}.radius", self.radius, 1, 16, whole=True)
+        _number(f"{key}.bins", self.bins, 8, 256, whole=True)
+        _number(f"{key}.epsilon", self.epsilon, 1e-4, 1)
+        _number(f"{key}.patch_sigma_vox", self.patch_sigma_vox, 0, 8)
+        _number(f"{key}.dilation", self.dilation, 1, 16, whole=True)
+
+
 @dataclass(frozen=True)
-class LinearSettings:
+class LinearSettings(MetricSettings):
     """One linear stage.
 
     Parameters
     ----------
     model : {"translation", "rigid", "similarity", "affine"}
-    metric : {"ncc", "mi", "ssd"}
+    metric : {"ssd", "sad", "ncc", "lncc", "mi", "nmi", "ecc", "mind"}
     shrink : tuple of float
         Voxel size of each level as a multiple of the finest voxel size of the fixed image.
     iterations : tuple of int
@@ -56,8 +93,8 @@ class LinearSettings:
         Where to start; not used where the registration is given an initial transform.
     rotations_deg : float
         Starting rotations of this size about each axis are tried too at the coarsest level; 0 for none.
-    bins : int
-        Histogram bins of mutual information.
+    radius, bins, epsilon, patch_sigma_vox, dilation
+        See `MetricSettings`.
     """
 
     model: str = "affine"
@@ -66,27 +103,23 @@ class LinearSettings:
     iterations: tuple[int, ...] = (60, 30)
     initialisation: str = "center_of_mass"
     rotations_deg: float = 15.0
-    bins: int = 32
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work."""
         _one_of("linear.model", self.model, LINEAR_MODELS)
-        _one_of("linear.metric", self.metric, LINEAR_METRICS)
+        self._check_metric("linear", self.metric)
         _one_of("linear.initialisation", self.initialisation, INITIALISATIONS)
         _levels("linear", self.shrink, self.iterations)
         _number("linear.rotations_deg", self.rotations_deg, 0, 180)
-        _number("linear.bins", self.bins, 8, 256, whole=True)
 
 
 @dataclass(frozen=True)
-class DeformableSettings:
+class DeformableSettings(MetricSettings):
     """The deformable stage.
 
     Parameters
     ----------
-    metric : {"lncc", "ssd"}
-    radius : int
-        Half width of the window of local correlation, voxels.
+    metric : {"ssd", "sad", "ncc", "lncc", "mi", "nmi", "ecc", "mind"}
     shrink : tuple of float
         Voxel size of each level as a multiple of the finest voxel size of the fixed image.
     iterations : tuple of int
@@ -112,10 +145,11 @@ class DeformableSettings:
         Longest displacement of an update, voxels of the level.
     tolerance : float
         A level ends when the energy falls by less than this share over ten iterations.
+    radius, bins, epsilon, patch_sigma_vox, dilation
+        See `MetricSettings`.
     """
 
     metric: str = "lncc"
-    radius: int = 2
     shrink: tuple[float, ...] = (4.0, 2.0, 1.0)
     iterations: tuple[int, ...] = (100, 50, 20)
     update_sigma_vox: float = 1.4
@@ -130,9 +164,8 @@ class DeformableSettings:
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work."""
-        _one_of("deformable.metric", self.metric, DEFORMABLE_METRICS)
+        self._check_metric("deformable", self.metric)
         _levels("deformable", self.shrink, self.iterations)
-        _number("deformable.radius", self.radius, 1, 16, whole=True)
         _number("deformable.update_sigma_vox", self.update_sigma_vox, 0, 32)
         _number("deformable.field_sigma_vox", self.field_sigma_vox, 0, 32)
         self._check_model()

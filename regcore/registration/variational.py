@@ -1,32 +1,32 @@
 """Registration that minimises ``D + weight * R``: elastic, by a stationary velocity, and symmetric.
 
 ``displacement`` reads the moving image at ``x + u(x)`` and regularises u (elastic matching; Modersitzki,
-FAIR, 2009, doi:10.1137/1.9780898718843). ``velocity`` reads it at ``exp(v)(x)`` and regularises v: steps add
-to the logarithm, and the inverse is ``exp(-v)`` (log-domain demons; Vercauteren et al., 2008,
-doi:10.1007/978-3-540-85988-8_90). ``symmetric`` reads the moving image at ``exp(v / 2)(x)`` and the fixed one
-at ``exp(-v / 2)(x)``, both in the middle between them, so that swapping the images gives the inverse (in the
-spirit of Avants et al., 2008, doi:10.1016/j.media.2007.06.004).
+FAIR, 2009, doi:10.1137/1.9780898718843). ``velocity`` reads it at ``exp(v)(x)`` and regularises v; the inverse
+is ``exp(-v)`` (Ashburner, 2007, doi:10.1016/j.neuroimage.2007.07.007). ``symmetric`` reads the moving image at
+``exp(v / 2)(x)`` and the fixed one at ``exp(-v / 2)(x)``, both in the middle between them: swapping the images
+gives the inverse (in the spirit of Avants et al., 2008, doi:10.1016/j.media.2007.06.004).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
 from regcore.image import Image
-from regcore.kernels.exponential import exponential, logarithm
+from regcore.kernels.exponential import exponential_and_adjoint, logarithm
 from regcore.kernels.fields import carry_field, displacement_gradient
 from regcore.kernels.sample import sample_linear, sample_linear_gradient
-from regcore.registration.deformable import deformable_metric, level_weights
+from regcore.registration.deformable import level_weights
 from regcore.registration.descent import Energy, descend
-from regcore.registration.linear import IterationRow, Metric
+from regcore.registration.linear import IterationRow
 from regcore.registration.middle import Frame, middle_frame
-from regcore.registration.pyramid import finest_spacing, level, level_factors, working_crop
+from regcore.registration.pyramid import finest_spacing, level_factors, working_crop
 from regcore.registration.settings import DEFAULT_WEIGHTS, DeformableSettings
+from regcore.registration.similarity import Channel, Metric, at_level, similarity
 from regcore.regularisers import bending, diffusion, elastic, total_variation
 from regcore.space import Array, Grid
 from regcore.transforms import Affine, identity
@@ -47,31 +47,39 @@ def regulariser_of(settings: DeformableSettings) -> Regulariser:
     return regularisers[settings.regulariser]
 
 
+def weight_of(settings: DeformableSettings, grid: Grid) -> float:
+    """Weight of the regulariser; its own where none is set, which for bending goes with the voxels' area."""
+    if settings.regularisation_weight is not None:
+        return settings.regularisation_weight
+    own = DEFAULT_WEIGHTS[settings.regulariser]
+    return own * finest_spacing(grid) ** 2 if settings.regulariser == "bending" else own
+
+
 @dataclass(frozen=True, eq=False)
 class _Side:
-    """An image that is read through a field, with its mask."""
+    """Images of all channels that are read through one field, and their mask."""
 
-    image: Image
+    images: list[Image]
     mask: Image | None
     to_image: Affine
 
-    def read(self, grid: Grid, field: Float32) -> tuple[Float32, Float32, Array]:
+    def read(self, channel: int, grid: Grid, field: Float32) -> tuple[Float32, Float32, Array]:
         """Image, its derivative per voxel of its own, and voxel of the grid to voxel of the image."""
-        matrix = self.image.grid.inverse_affine @ self.to_image.matrix @ grid.affine
-        return *sample_linear_gradient(self.image.data, matrix, field), matrix
+        image = self.images[channel]
+        matrix = image.grid.inverse_affine @ self.to_image.matrix @ grid.affine
+        return *sample_linear_gradient(image.data, matrix, field), matrix
 
     def counted(self, weights: Float32, grid: Grid, field: Float32) -> Float32:
         """Weights of voxels by how much of them lies in the mask."""
         if self.mask is None:
             return weights
-        return weights * sample_linear(
-            self.mask.data, self.mask.grid.inverse_affine @ self.to_image.matrix @ grid.affine, field
-        )
+        matrix = self.mask.grid.inverse_affine @ self.to_image.matrix @ grid.affine
+        return weights * sample_linear(self.mask.data, matrix, field)
 
 
-def _side(image: Image, mask: Image | None, to_image: Affine, target_mm: float) -> _Side:
+def _side(images: list[Image], mask: Image | None, to_image: Affine) -> _Side:
     soft = None if mask is None else _fading(Image(mask.data.astype(np.float32), mask.grid))
-    return _Side(_fading(level(image, target_mm)), soft, to_image)
+    return _Side([_fading(image) for image in images], soft, to_image)
 
 
 def _fading(image: Image) -> Image:
@@ -82,59 +90,99 @@ def _fading(image: Image) -> Image:
     return Image(data, image.grid.crop([-b for b in border], beyond))
 
 
-def weight_of(settings: DeformableSettings, grid: Grid) -> float:
-    """Weight of the regulariser; its own where none is set, which for bending goes with the voxels' area."""
-    if settings.regularisation_weight is not None:
-        return settings.regularisation_weight
-    own = DEFAULT_WEIGHTS[settings.regulariser]
-    return own * finest_spacing(grid) ** 2 if settings.regulariser == "bending" else own
+def _term_on_fixed(
+    channels: list[tuple[Channel, Metric]],
+    weights: Float32,
+    moving: _Side,
+    grid: Grid,
+    stationary: bool,
+    field: Float32,
+) -> tuple[float, Float32]:
+    """Data term of the moving images brought to the fixed ones, which lie on the grid."""
+    there, adjoint = exponential_and_adjoint(field) if stationary else (field, None)
+    counted = moving.counted(weights, grid, there)
+    total, gradient = 0.0, np.zeros_like(field)
+    for number, (channel, metric) in enumerate(channels):
+        warped, derivative, matrix = moving.read(number, grid, there)
+        value, slope = metric(warped, counted)
+        total += channel.weight * value
+        gradient += np.float32(channel.weight) * displacement_gradient(slope, derivative, matrix)
+    return total, gradient if adjoint is None else adjoint(gradient)
 
 
-@dataclass(frozen=True, eq=False)
-class _Level:
-    """Everything that an energy at one level depends on; the field lies on the grid."""
+def _term_in_middle(
+    settings: DeformableSettings,
+    shares: list[float],
+    fixed: _Side,
+    moving: _Side,
+    grid: Grid,
+    velocity: Float32,
+) -> tuple[float, Float32]:
+    """Data term of all images in the middle: the mean of both orders, so that neither image comes first."""
+    half = np.float32(0.5) * velocity
+    (there, adjoint), (back, back_adjoint) = exponential_and_adjoint(half), exponential_and_adjoint(-half)
+    counted = fixed.counted(moving.counted(np.ones(grid.shape, np.float32), grid, there), grid, back)
+    total, gradient, back_gradient = 0.0, np.zeros_like(velocity), np.zeros_like(velocity)
+    for number, share in enumerate(shares):
+        ahead, derivative, matrix = moving.read(number, grid, there)
+        behind, back_derivative, back_matrix = fixed.read(number, grid, back)
+        value, slope = similarity(behind, settings)(ahead, counted)
+        back_value, back_slope = similarity(ahead, settings)(behind, counted)
+        total += share * (value + back_value) / 2
+        factor = np.float32(share / 2)
+        gradient += factor * displacement_gradient(slope, derivative, matrix)
+        back_gradient += factor * displacement_gradient(back_slope, back_derivative, back_matrix)
+    # half the velocity moves either image, against one another
+    return total, np.float32(0.5) * (adjoint(gradient) - back_adjoint(back_gradient))
 
-    stationary: bool
-    grid: Grid
-    fixed: Image | _Side
-    moving: _Side
-    weights: Float32
-    metric: Metric
-    regulariser: Regulariser
-    weight: float
 
-    def energy(self, field: Float32) -> Energy:
-        """Energy of a displacement or velocity in voxels, and its gradient."""
-        data, gradient = self._data_term(field)
-        value, slope = self.regulariser(field, self.grid.spacing)
-        gradient += np.float32(self.weight) * slope
-        for axis, n in enumerate(self.grid.shape):
-            if n == 1:
-                gradient[..., axis] = 0
-        return Energy(data + self.weight * value, data, value, gradient)
+def energy_on(
+    frame: Frame,
+    settings: DeformableSettings,
+    channels: list[tuple[Channel, Metric]],
+    weight: float,
+    fixed_mask: Image | None = None,
+    moving_mask: Image | None = None,
+) -> Callable[[Float32], Energy]:
+    """The energy of a displacement, or velocity where ``settings.stationary``, on the grid of a frame.
 
-    def _data_term(self, field: Float32) -> tuple[float, Float32]:
-        if isinstance(self.fixed, _Side):
-            return self._of_both(self.fixed, field)
-        there = exponential(field) if self.stationary else field
-        warped, gradient, matrix = self.moving.read(self.grid, there)
-        counted = self.moving.counted(self.weights, self.grid, there)
-        value, slope = self.metric(self.fixed.data, warped, counted)
-        return value, displacement_gradient(slope, gradient, matrix)
+    Parameters
+    ----------
+    frame : Frame
+    settings : DeformableSettings
+        Of any model but ``greedy``.
+    channels : list of (Channel, Metric)
+        As `at_level` gives them. Unless the model is ``symmetric``, the fixed images lie on the grid.
+    weight : float
+        Of the regulariser.
+    fixed_mask, moving_mask : Image, optional
+        Only voxels inside both count.
 
-    def _of_both(self, fixed: _Side, velocity: Float32) -> tuple[float, Float32]:
-        """Data term of both images in the middle; the mean of both orders, so that none comes first."""
-        half = np.float32(0.5) * velocity
-        there, back = exponential(half), exponential(-half)
-        moved, gradient, matrix = self.moving.read(self.grid, there)
-        held, held_gradient, held_matrix = fixed.read(self.grid, back)
-        counted = fixed.counted(self.moving.counted(self.weights, self.grid, there), self.grid, back)
-        value, slope = self.metric(held, moved, counted)
-        forward = displacement_gradient(slope, gradient, matrix)
-        other, slope = self.metric(moved, held, counted)
-        backward = displacement_gradient(slope, held_gradient, held_matrix)
-        # half the velocity moves either image
-        return (value + other) / 2, np.float32(0.5) * (forward - backward)
+    Returns
+    -------
+    callable
+        Takes a float32 array of shape (X, Y, Z, 3), voxels of the grid. The gradient is the derivative of
+        the energy, but for how the masks move with the field.
+    """
+    grid, regulariser = frame.grid, regulariser_of(settings)
+    moving = _side([channel.moving for channel, _ in channels], moving_mask, frame.to_moving)
+    if settings.model == "symmetric":
+        fixed = _side([channel.fixed for channel, _ in channels], fixed_mask, frame.to_fixed)
+        shares = [channel.weight for channel, _ in channels]
+        data_term = partial(_term_in_middle, settings, shares, fixed, moving, grid)
+    else:
+        weights = level_weights(grid, fixed_mask)
+        data_term = partial(_term_on_fixed, channels, weights, moving, grid, settings.stationary)
+    flat = [axis for axis, n in enumerate(grid.shape) if n == 1]
+
+    def energy(field: Float32) -> Energy:
+        data, gradient = data_term(field)
+        value, slope = regulariser(field, grid.spacing)
+        gradient += np.float32(weight) * slope
+        gradient[..., flat] = 0
+        return Energy(data + weight * value, data, value, gradient)
+
+    return energy
 
 
 def register_variational(
@@ -147,6 +195,7 @@ def register_variational(
     moving_mask: Image | None = None,
     progress: Callable[[IterationRow], None] | None = None,
     drift: Float32 | None = None,
+    channels: Sequence[Channel] = (),
 ) -> tuple[Float32, list[IterationRow]]:
     """Displacement, or velocity where ``settings.stationary``, on the grid of `fixed`.
 
@@ -167,6 +216,8 @@ def register_variational(
     progress : callable, optional
     drift : float32 array, shape (X, Y, Z, 3), optional
         Displacement that every level takes out, in equal parts over its iterations, voxels of `fixed`.
+    channels : sequence of Channel
+        Further images to match, with fixed images on the grid of `fixed`.
 
     Returns
     -------
@@ -183,34 +234,26 @@ def register_variational(
     frame = Frame(fixed.grid, identity(), affine)
     if symmetric:
         frame = middle_frame(fixed.grid, working_crop(moving, moving_mask), affine)
-    into, out_of = frame.to_fixed.matrix, frame.to_fixed.inverse().matrix
-    weight = weight_of(settings, frame.grid)
+    whole, into, out_of = frame.grid, frame.to_fixed.matrix, frame.to_fixed.inverse().matrix
+    weight = weight_of(settings, whole)
     rows: list[IterationRow] = []
-    field: Float32 | None = None
-    grid = frame.grid
+    field = np.zeros((*whole.shape, 3), np.float32)
+    if initial is not None:
+        field = _carried(initial, fixed.grid, whole, into)
+        field = logarithm(field) if settings.stationary else field
     for number, (shrink, iterations) in enumerate(zip(settings.shrink, settings.iterations, strict=True)):
         if iterations == 0:
             continue
-        factors = level_factors(frame.grid, shrink)
-        target = factors * frame.grid.spacing
-        finest = float(target[np.array(frame.grid.shape) > 1].min())
-        old, grid = grid, frame.grid.shrink([float(f) for f in factors])
-        if field is None:
-            field = _start(initial, fixed.grid, grid, into, settings)
-        else:
-            field = _carried(field, old, grid, np.eye(4))
-        part = None if drift is None else _carried(drift, fixed.grid, grid, into) / np.float32(iterations)
-        here = level(fixed, target)
-        stage = _Level(
-            settings.stationary,
-            grid,
-            _side(fixed, fixed_mask, frame.to_fixed, finest) if symmetric else here,
-            _side(moving, moving_mask, frame.to_moving, finest),
-            np.ones(grid.shape, np.float32) if symmetric else level_weights(here, fixed_mask),
-            deformable_metric(settings, grid.shape),
-            regulariser_of(settings),
-            weight,
+        factors = level_factors(whole, shrink)
+        target = factors * whole.spacing
+        # the moving image has axes of its own, and in the middle the fixed one too
+        finest = float(target[np.array(whole.shape) > 1].min())
+        pairs = at_level(
+            [Channel(fixed, moving), *channels], finest if symmetric else target, finest, settings
         )
+        grid = whole.shrink([float(f) for f in factors]) if symmetric else pairs[0][0].fixed.grid
+        field, frame = _carried(field, frame.grid, grid, np.eye(4)), replace(frame, grid=grid)
+        part = None if drift is None else _carried(drift, fixed.grid, grid, into) / np.float32(iterations)
 
         def note(iteration: int, energy: Energy, number: int = number) -> None:
             total, data, value, _ = energy
@@ -219,7 +262,7 @@ def register_variational(
                 progress(rows[-1])
 
         field = descend(
-            stage.energy,
+            energy_on(frame, settings, pairs, weight, fixed_mask, moving_mask),
             field,
             iterations,
             settings.update_sigma_vox,
@@ -228,20 +271,9 @@ def register_variational(
             part,
             note,
         )
-    if field is None:
-        return _start(initial, fixed.grid, fixed.grid, np.eye(4), settings), rows
-    return _carried(field, grid, fixed.grid, out_of), rows
+    return _carried(field, frame.grid, fixed.grid, out_of), rows
 
 
 def _carried(field: Float32, old: Grid, new: Grid, between: Array) -> Float32:
     """A field in voxels of `old` as one in voxels of `new`; `between` maps world points of new to old."""
     return carry_field(field, old.inverse_affine @ between @ new.affine, new.shape)
-
-
-def _start(
-    initial: Float32 | None, old: Grid, new: Grid, between: Array, settings: DeformableSettings
-) -> Float32:
-    if initial is None:
-        return np.zeros((*new.shape, 3), np.float32)
-    field = _carried(initial, old, new, between)
-    return logarithm(field) if settings.stationary else field

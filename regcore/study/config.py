@@ -18,7 +18,7 @@ from regcore.registration.settings import (
 
 _DEFAULT = RegistrationSettings()
 _ATLAS_TO_MEMBER = RegistrationSettings(
-    linear=(), deformable=DeformableSettings(shrink=(2, 1), iterations=(30, 20))
+    linear=(), deformable=DeformableSettings(shrink=(1,), iterations=(15,))
 )
 TARGETS = ("pairwise", "template", "population", "atlas", "tables", "report")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -55,6 +56,17 @@ class Atlas:
     image: Path
     labels: Path
     is_member: bool
+
+
+def fingerprint(*values: object) -> str:
+    """Digest of settings, for Snakemake to compare between runs: it records plain values, but no objects.
+
+    Examples
+    --------
+    >>> fingerprint(Pair("a", "b")) == fingerprint(Pair("a", "b")), fingerprint(1.0) == fingerprint(2.0)
+    (True, False)
+    """
+    return hashlib.sha256(repr(values).encode()).hexdigest()[:16]
 
 
 def endpoint_name(endpoint: str) -> str:
@@ -214,8 +226,8 @@ class Plan:
         return self.study.uses_template
 
     def stage(self, iteration: str) -> TemplateStage:
-        """Settings of an iteration."""
-        return self.study.template.iterations[int(iteration) - 1]
+        """Settings of an iteration; how many follow it does not matter to it."""
+        return replace(self.study.template.iterations[int(iteration) - 1], repeats=1)
 
     def stage_name(self, iteration: str) -> str:
         """Name of the stage of an iteration; the first average is only centred."""

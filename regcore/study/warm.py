@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import platform
 import tempfile
 from pathlib import Path
@@ -76,7 +77,7 @@ def tiny_study(root: Path) -> Layout:
     work = layout.work
     linear = tuple(
         LinearSettings(model=model, metric=metric, shrink=(2,), iterations=(2,), rotations_deg=0)
-        for model, metric in (("rigid", "ncc"), ("affine", "mi"))
+        for model, metric in (("rigid", "ncc"), ("affine", "mi"), ("affine", "mind"))
     )
     stages = [
         TemplateStage("affine", 1, RegistrationSettings(linear=linear, deformable=None)),
@@ -126,8 +127,7 @@ def tiny_study(root: Path) -> Layout:
     plain = TablesSettings()
     measure_batch(prepared, population, fused, measured, layout, labels, {}, "Cohort", plain, "neurological")
     fixed, moving = (read_image(member.image) for member in members[:2])
-    for regulariser in REGULARISERS:
-        for model in DEFORMABLE_MODELS[1:]:
-            chosen = DeformableSettings(model=model, regulariser=regulariser, shrink=(2,), iterations=(2,))
-            register(fixed, moving, RegistrationSettings((), chosen))
+    for regulariser, model in zip(REGULARISERS, itertools.cycle(DEFORMABLE_MODELS[1:]), strict=False):
+        chosen = DeformableSettings(model=model, regulariser=regulariser, shrink=(2,), iterations=(2,))
+        register(fixed, moving, RegistrationSettings((), chosen))
     return layout

@@ -1,0 +1,121 @@
+"""Similarity measures by name, as both solvers call them, and the images that they compare."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from regcore.errors import InputError
+from regcore.image import Image
+from regcore.metrics import ecc, lncc, mi, mind, ncc, nmi, sad, ssd
+from regcore.registration.pyramid import level
+from regcore.registration.settings import METRICS, DeformableSettings, LinearSettings
+from regcore.space import Array
+
+Float32 = npt.NDArray[np.float32]
+Settings = LinearSettings | DeformableSettings
+Metric = Callable[[Float32, Float32 | None], tuple[float, Float32]]
+"""Takes the warped image and the weights; returns a value, smaller is better, and its gradient."""
+
+
+class Channel(NamedTuple):
+    """A pair of images that is to match under the same transform, and how much it counts.
+
+    Parameters
+    ----------
+    fixed, moving : Image
+    weight : float
+        Factor of its measure in the sum over the channels.
+    """
+
+    fixed: Image
+    moving: Image
+    weight: float = 1.0
+
+
+def unit_range(image: Image, mask: Image | None = None) -> Image:
+    """Intensities brought to [0, 1] between the lowest value and a high percentile, for the metrics.
+
+    Raises
+    ------
+    InputError
+        If the image is constant or holds values that are not finite.
+    """
+    data = image.data.astype(np.float32)
+    if not np.isfinite(data).all():
+        raise InputError("image: expected finite intensities, found NaN or infinity")
+    if mask is None or mask.data.shape != data.shape:
+        inside = data
+    else:
+        inside = data[mask.data > 0]
+        if inside.size == 0:
+            raise InputError("mask: expected at least one voxel, found an empty mask")
+    low = float(np.percentile(inside, 0.1))
+    positive = inside[inside > low]
+    high = float(np.percentile(positive, 99.5)) if positive.size else low
+    if high <= low:
+        raise InputError("image: expected at least two intensities, found a constant image")
+    return Image(np.clip((data - np.float32(low)) / np.float32(high - low), 0, 1.2), image.grid)
+
+
+def _lncc(fixed: Float32, settings: Settings) -> Metric:
+    out, scratch = np.empty_like(fixed), np.empty((3, *fixed.shape), np.float32)
+    return partial(lncc.value_and_gradient, fixed, radius=settings.radius, out=out, scratch=scratch)
+
+
+def _mind(fixed: Float32, settings: Settings) -> Metric:
+    sigma, dilation = settings.patch_sigma_vox, settings.dilation
+    prepared = mind.prepare(fixed, sigma, dilation)
+    return partial(
+        mind.value_and_gradient, fixed, patch_sigma_vox=sigma, dilation=dilation, prepared=prepared
+    )
+
+
+MEASURES: dict[str, Callable[[Float32, Settings], Metric]] = {
+    "ssd": lambda fixed, settings: partial(ssd.value_and_gradient, fixed),
+    "sad": lambda fixed, settings: partial(sad.value_and_gradient, fixed, epsilon=settings.epsilon),
+    "ncc": lambda fixed, settings: partial(ncc.value_and_gradient, fixed),
+    "lncc": _lncc,
+    "mi": lambda fixed, settings: partial(mi.value_and_gradient, fixed, bins=settings.bins),
+    "nmi": lambda fixed, settings: partial(nmi.value_and_gradient, fixed, bins=settings.bins),
+    "ecc": lambda fixed, settings: partial(ecc.value_and_gradient, fixed, bins=settings.bins),
+    "mind": _mind,
+}
+assert tuple(MEASURES) == METRICS
+
+
+def similarity(fixed: Float32, settings: Settings) -> Metric:
+    """The measure that `settings` name, with everything that depends on the fixed image alone done once.
+
+    Parameters
+    ----------
+    fixed : float32 array, shape (X, Y, Z)
+        Intensities in about [0, 1].
+    settings : LinearSettings or DeformableSettings
+
+    Returns
+    -------
+    callable
+        Takes the warped image and the weights, float32 arrays of shape (X, Y, Z), the weights optional.
+        The gradient it returns is overwritten by the next call.
+
+    Examples
+    --------
+    >>> fixed = np.random.default_rng(0).random((8, 8, 8), np.float32)
+    >>> value, gradient = similarity(fixed, LinearSettings(metric="ncc"))(2 * fixed, None)
+    >>> round(value, 6)
+    0.0
+    """
+    return MEASURES[settings.metric](fixed, settings)
+
+
+def at_level(
+    channels: Sequence[Channel], fixed_mm: Array | float, moving_mm: float, settings: Settings
+) -> list[tuple[Channel, Metric]]:
+    """Channels smoothed for, and resampled to, the voxel sizes of a level, each with its measure."""
+    coarse = [Channel(level(c.fixed, fixed_mm), level(c.moving, moving_mm), c.weight) for c in channels]
+    return [(channel, similarity(channel.fixed.data, settings)) for channel in coarse]

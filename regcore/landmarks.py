@@ -41,8 +41,10 @@ class Landmarks:
     def __post_init__(self) -> None:
         """Check the points."""
         points = np.array(self.points, dtype=np.float64)
-        if points.ndim != 2 or points.shape[1] != 3 or len(points) == 0:
+        if points.ndim != 2 or points.shape[1] != 3:
             raise InputError(f"landmarks: expected points of shape (N, 3), found {points.shape}")
+        if len(points) == 0:
+            raise InputError("landmarks: expected at least one point, found none")
         if not np.isfinite(points).all():
             raise InputError("landmarks: expected finite coordinates, found NaN or infinity")
         if self.names and len(self.names) != len(points):

@@ -1,6 +1,6 @@
 """Registration by features and landmarks: keypoints, descriptors, matches, robust fits, and their errors."""
 
-from regcore.features.accuracy import error_summary, error_table, registration_errors
+from regcore.features.accuracy import ERROR_COLUMNS, error_summary, error_table, registration_errors
 from regcore.features.correspondence import (
     MODELS,
     Correspondences,
@@ -18,6 +18,7 @@ from regcore.features.scalespace import Octave, scale_space
 from regcore.features.settings import KeypointSettings, MatchSettings, RansacSettings
 
 __all__ = [
+    "ERROR_COLUMNS",
     "MODELS",
     "Correspondences",
     "Features",

@@ -20,6 +20,24 @@ if TYPE_CHECKING:
     import pandas
 
 
+ERROR_COLUMNS = {
+    "landmark": {"Description": "Name of the landmark, or its number from 1"},
+    **{
+        f"{axis}_mm": {"Description": f"Position of the fixed landmark along {axis}, RAS+", "Units": "mm"}
+        for axis in "xyz"
+    },
+    "before_mm": {"Description": "Distance of the fixed from the moving landmark", "Units": "mm"},
+    "error_mm": {"Description": "Distance of the mapped fixed from the moving landmark", "Units": "mm"},
+    **{
+        f"error_{axis}_mm": {
+            "Description": f"Part of the error along {axis}, mapped minus moving",
+            "Units": "mm",
+        }
+        for axis in "xyz"
+    },
+}
+
+
 def registration_errors(fixed: Landmarks, moving: Landmarks, transform: Transform | None = None) -> Array:
     """Distance of every mapped fixed landmark from its moving one.
 

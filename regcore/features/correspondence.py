@@ -15,7 +15,7 @@ from regcore.features.matching import locally_consistent, match
 from regcore.features.settings import KeypointSettings, MatchSettings, RansacSettings
 from regcore.image import Image
 from regcore.landmarks import Landmarks
-from regcore.registration.driver import make_diffeomorphic
+from regcore.registration.driver import _check, make_diffeomorphic
 from regcore.space import Grid
 from regcore.transforms import Chain, Displacement
 
@@ -24,10 +24,12 @@ MODELS = ("translation", "rigid", "similarity", "affine", "field")
 TOLERANCE_VOX = 3.0
 # pairs that a linear map misses by this many tolerances may still be a deformation
 REACH_TOLERANCES = 3.0
+# a keypoint is off its place by half a voxel
+NOISE_TOLERANCES = 0.5 / TOLERANCE_VOX
 
 
 class Correspondences(NamedTuple):
-    """Landmarks found in two images, of one size and order, and how many features and first matches led there."""
+    """Landmarks found in two images, of one size and order; features of both and first matches counted."""
 
     fixed: Landmarks
     moving: Landmarks
@@ -91,6 +93,7 @@ def find_correspondences(
     InputError
         If an image cannot be used, or too few matches agree.
     """
+    _check(fixed, moving, fixed_mask, moving_mask)
     ransac = ransac or RansacSettings(tolerance_mm=default_tolerance(fixed.grid))
     first = extract_features(fixed, keypoints, fixed_mask)
     second = extract_features(moving, keypoints, moving_mask)
@@ -99,7 +102,9 @@ def find_correspondences(
     guide = fit_robust(points[start.fixed], targets[start.moving], model, ransac).affine
     found = match(first, second, matching, guide, REACH_TOLERANCES * ransac.tolerance_mm)
     here, there = points[found.fixed], targets[found.moving]
-    kept = locally_consistent(here, guide.inverse()(there) - here)
+    kept = locally_consistent(
+        here, guide.inverse()(there) - here, noise_mm=NOISE_TOLERANCES * ransac.tolerance_mm
+    )
     names = tuple(f"match-{number:04d}" for number in range(1, int(kept.sum()) + 1))
     return Correspondences(
         Landmarks(here[kept], names),

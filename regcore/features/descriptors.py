@@ -68,8 +68,9 @@ def extract_features(
     --------
     >>> x = np.mgrid[:32, :32, :32].astype(np.float32)
     >>> blob = np.exp(-(((x - 15.25) / 2.5) ** 2).sum(axis=0) / 2).astype(np.float32)
-    >>> extract_features(Image(blob, Grid(blob.shape, np.eye(4)))).descriptors.shape
-    (1, 96)
+    >>> features = extract_features(Image(blob, Grid(blob.shape, np.eye(4))))
+    >>> features.keypoints.points[0].round(1), features.descriptors.shape[1]
+    (array([15.2, 15.2, 15.2]), 96)
     """
     settings = settings or KeypointSettings()
     octaves = scale_space(image, settings, mask)
@@ -151,13 +152,15 @@ def plane_basis(grid: Grid) -> Array:
     if not grid.is_2d:
         return np.eye(3)
     flat = int(np.argmin(grid.shape))
-    normal = np.cross(*(grid.affine[:3, axis] for axis in range(3) if axis != flat))
+    along = [grid.affine[:3, axis] for axis in range(3) if axis != flat]
+    normal = np.cross(along[0], along[1])
     normal /= np.linalg.norm(normal)
     axes = [axis for axis in np.eye(3) if axis @ np.eye(3)[np.argmax(np.abs(normal))] == 0]
     first = axes[0] - normal * (normal @ axes[0])
     first /= np.linalg.norm(first)
     second = np.cross(normal, first)
-    return np.stack([first, second * np.sign(second @ axes[1])], axis=1)
+    # adding 0 turns -0.0 into 0.0
+    return np.stack([first, second * np.sign(second @ axes[1])], axis=1) + 0.0
 
 
 def _nearest_image(
@@ -180,7 +183,7 @@ def _gradient(image: Float32) -> Float32:
 def _steps(grid: Grid, frames: Array, sigmas_mm: Array) -> Array:
     """Voxels that one standard deviation along each axis of a frame spans, shape (N, 3, D)."""
     turn = grid.inverse_affine[:3, :3]
-    return np.einsum("ij,njd,n->nid", turn, frames, sigmas_mm)
+    return np.asarray(np.einsum("ij,njd,n->nid", turn, frames, sigmas_mm))
 
 
 def _pattern(axes: int, settings: KeypointSettings) -> tuple[Array, npt.NDArray[np.int32], Array]:
@@ -209,12 +212,12 @@ def _directions(axes: int) -> Array:
         return np.stack([np.cos(angles), np.sin(angles)], axis=1)
     golden = (1 + np.sqrt(5)) / 2
     corners = [[0.0, a, b * golden] for a in (1, -1) for b in (1, -1)]
-    return np.array([np.roll(c, k) for k in range(3) for c in corners]) / np.sqrt(1 + golden**2)
+    return np.asarray([np.roll(c, k) for k in range(3) for c in corners] / np.sqrt(1 + golden**2))
 
 
 def _normalised(vectors: Float32) -> Float32:
     lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))[:, None]
-    return np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
+    return np.asarray(np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0))
 
 
 def _local_frames(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import numpy.typing as npt
 from scipy.interpolate import RBFInterpolator
@@ -68,16 +70,19 @@ def fit_field(
     basis = plane_basis(grid)
     points, shift = _merged(first @ basis, shift @ basis)
     axes = basis.shape[1]
-    spread = np.linalg.svd(points - points.mean(axis=0), compute_uv=False) if len(points) > axes else np.zeros(3)
+    spread = (
+        np.linalg.svd(points - points.mean(axis=0), compute_uv=False) if len(points) > axes else np.zeros(3)
+    )
     if spread[axes - 1] <= 1e-3 * spread[0]:
         raise InputError(
             f"landmarks: expected at least {axes + 1} pairs that do not lie "
             f"{'on a line' if axes == 2 else 'in a plane'} for a displacement field, found {len(points)}"
         )
     # the kernel of least bending energy is r^2 log r in the plane, and r in space
-    kernel, power = ("thin_plate_spline", 2) if axes == 2 else ("linear", 1)
-    voxel = np.exp(np.log(grid.spacing[np.array(grid.shape) > 1]).mean())
-    spline = RBFInterpolator(points, shift, kernel=kernel, degree=1, smoothing=smoothing * voxel**power)
+    kernel: Literal["thin_plate_spline", "linear"] = "thin_plate_spline" if axes == 2 else "linear"
+    voxel = float(np.exp(np.log(grid.spacing[np.array(grid.shape) > 1]).mean()))
+    stiffness = smoothing * (voxel**2 if axes == 2 else voxel)
+    spline = RBFInterpolator(points, shift, kernel=kernel, degree=1, smoothing=stiffness)
     coarse = _affordable(grid, len(points))
     world = spline(coarse.world_points().reshape(-1, 3) @ basis) @ basis.T
     field = Displacement.from_world(world.reshape(*coarse.shape, 3), coarse)

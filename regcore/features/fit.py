@@ -16,7 +16,7 @@ from regcore.transforms import Affine
 AT_ONCE = 256
 REFITS = 20
 LARGEST_STRETCH = 4.0
-# a sample that agrees by chance alone has no more followers than this many times its own size
+# of many pairs, so many times the size of a sample agree by chance alone; of few, half must agree
 LEAST_SUPPORT = 3
 
 
@@ -128,12 +128,13 @@ def fit_robust(
     _check_spread(first, model)
     rng = np.random.default_rng(settings.seed)
     limit = settings.tolerance_mm**2
-    best_cost, best, drawn, wanted = np.inf, None, 0, settings.iterations
+    best_cost, drawn, wanted = np.inf, 0, settings.iterations
+    best: Array | None = None
     while drawn < wanted:
         count = min(AT_ONCE, wanted - drawn)
         chosen = rng.integers(0, len(first), (count, size))
         drawn += count
-        chosen = chosen[[len(set(row)) == size for row in chosen.tolist()]]
+        chosen = chosen[(np.diff(np.sort(chosen, axis=1), axis=1) > 0).all(axis=1)]
         chosen = chosen[_spread_out(first[chosen], model)]
         matrices = _least_squares(first[chosen], second[chosen], model)
         matrices = matrices[_plausible(matrices)]
@@ -145,18 +146,28 @@ def fit_robust(
             share = float((_squared_distances(best[None], first, second) <= limit).mean())
             wanted = min(settings.iterations, _draws(share, size, settings.confidence))
     inliers = np.zeros(len(first), bool)
-    for _ in range(REFITS if best is not None else 0):
-        agree = _squared_distances(best[None], first, second)[0] <= limit
-        if (agree == inliers).all() or not _spread_out(first[agree][None], model)[0]:
-            break
-        inliers, best = agree, _least_squares(first[agree][None], second[agree][None], model)[0]
-    least = min(LEAST_SUPPORT * size, len(first))
+    if best is not None:
+        best, inliers = _refitted(best, first, second, model, limit)
+    least = max(min(LEAST_SUPPORT * size, -(-len(first) // 2)), min(size + 1, len(first)))
     if best is None or inliers.sum() < least:
         raise InputError(
-            f"landmarks: expected at least {least} pairs that agree on one {model} map within "
+            f"landmarks: expected at least {least} pairs that agree on a map of model {model} within "
             f"{settings.tolerance_mm:g} mm, found {int(inliers.sum())} of {len(first)}"
         )
     return RobustFit(_embedded(best, basis, origin), inliers)
+
+
+def _refitted(
+    matrix: Array, fixed: Array, moving: Array, model: str, limit: float
+) -> tuple[Array, npt.NDArray[np.bool_]]:
+    """A map fitted to the pairs that agree with it, again and again until these stay the same."""
+    inliers = np.zeros(len(fixed), bool)
+    for _ in range(REFITS):
+        agree = _squared_distances(matrix[None], fixed, moving)[0] <= limit
+        if (agree == inliers).all() or not _spread_out(fixed[agree][None], model)[0]:
+            break
+        inliers, matrix = agree, _least_squares(fixed[agree][None], moving[agree][None], model)[0]
+    return matrix, inliers
 
 
 def _draws(share: float, size: int, confidence: float) -> int:
@@ -169,9 +180,13 @@ def _checked(fixed: npt.ArrayLike, moving: npt.ArrayLike, model: str) -> tuple[A
     _one_of("model", model, LINEAR_MODELS)
     first, second = np.asarray(fixed, np.float64), np.asarray(moving, np.float64)
     if first.ndim != 2 or first.shape[1:] != (3,) or first.shape != second.shape:
-        raise InputError(f"landmarks: expected two sets of shape (N, 3), found {first.shape} and {second.shape}")
+        raise InputError(
+            f"landmarks: expected two sets of shape (N, 3), found {first.shape} and {second.shape}"
+        )
     if not (np.isfinite(first).all() and np.isfinite(second).all()):
         raise InputError("landmarks: expected finite coordinates, found NaN or infinity")
+    if len(first) == 0:
+        raise InputError(f"landmarks: expected pairs to fit a map of model {model} to, found none")
     return first, second
 
 
@@ -202,10 +217,14 @@ def _spread_out(points: Array, model: str) -> npt.NDArray[np.bool_]:
 def _check_spread(points: Array, model: str) -> None:
     least = sample_size(model, points.shape[1])
     if len(points) < least:
-        raise InputError(f"landmarks: expected at least {least} pairs for a {model} map, found {len(points)}")
+        raise InputError(
+            f"landmarks: expected at least {least} pairs for a map of model {model}, found {len(points)}"
+        )
     if not _spread_out(points[None], model)[0]:
         shape = "a line" if points.shape[1] == 2 or model != "affine" else "a plane"
-        raise InputError(f"landmarks: expected points that determine a {model} map, found all of them on {shape}")
+        raise InputError(
+            f"landmarks: expected points that determine a {model} map, found all of them on {shape}"
+        )
 
 
 def _least_squares(fixed: Array, moving: Array, model: str) -> Array:
@@ -238,7 +257,7 @@ def _plausible(matrices: Array) -> npt.NDArray[np.bool_]:
 def _squared_distances(matrices: Array, fixed: Array, moving: Array) -> Array:
     """Squared distances (B, N) between mapped and moving points."""
     mapped = np.einsum("bij,nj->bni", matrices[:, :, :-1], fixed) + matrices[:, None, :, -1]
-    return ((mapped - moving) ** 2).sum(axis=2)
+    return np.asarray(((mapped - moving) ** 2).sum(axis=2))
 
 
 def _embedded(matrix: Array, basis: Array, origin: Array) -> Affine:

@@ -11,11 +11,11 @@ from regcore.features.scalespace import Octave
 from regcore.features.settings import KeypointSettings
 from regcore.image import Image
 from regcore.kernels.keypoints import extrema
-from regcore.kernels.sample import sample_nearest
 from regcore.space import Array
 
 REFINEMENTS = 5
 FURTHEST = 0.6
+NEXT_SCALE = np.array([1, 0, 0, 0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,25 +98,25 @@ def _inside(mask: Image, points: Array) -> npt.NDArray[np.bool_]:
 
 def _in_octave(octave: Octave, settings: KeypointSettings) -> tuple[Array, Array, Array]:
     """Points, scales and responses of the keypoints of one octave."""
-    differences = np.diff(octave.images, axis=0)
-    candidates = [
-        np.argwhere(extrema(*differences[k - 1 : k + 2], 0.5 * settings.contrast)) for k in range(1, len(differences) - 1)
-    ]
-    start = np.concatenate([np.insert(found, 0, k, axis=1) for k, found in enumerate(candidates, start=1)])
+    images = octave.images
+    below, here, start = images[1] - images[0], images[2] - images[1], []
+    for k in range(1, len(images) - 2):
+        above = images[k + 2] - images[k + 1]
+        found = np.argwhere(extrema(below, here, above, 0.5 * settings.contrast))
+        start.append(np.insert(found, 0, k, axis=1))
+        below, here = here, above
+    at = np.concatenate(start)
     axes = np.array([0, *(1 + np.flatnonzero(np.array(octave.grid.shape) > 1))])
-    at, offset = start, np.zeros((len(start), len(axes)))
-    for _ in range(REFINEMENTS):
-        gradient, curvature = _derivatives(differences, at, axes)
+    last = np.array([len(images) - 1, *octave.grid.shape]) - 2
+    for remaining in reversed(range(REFINEMENTS + 1)):
+        gradient, curvature = _derivatives(images, at, axes)
         # a flat direction has no extremum to go to: the pseudo-inverse stays
         offset = -np.einsum("nij,nj->ni", np.linalg.pinv(curvature, hermitian=True), gradient)
         step = np.clip(np.rint(offset), -1, 1).astype(np.intp)
-        if not step.any():
+        if remaining == 0 or not step.any():
             break
-        at = at.copy()
-        at[:, axes] = np.clip(at[:, axes] + step, 1, np.array(differences.shape)[axes] - 2)
-    gradient, curvature = _derivatives(differences, at, axes)
-    offset = -np.einsum("nij,nj->ni", np.linalg.pinv(curvature, hermitian=True), gradient)
-    response = differences[tuple(at.T)] + 0.5 * np.einsum("ni,ni->n", gradient, offset)
+        at[:, axes] = np.clip(at[:, axes] + step, 1, last[axes])
+    response = _difference(images, at) + 0.5 * np.einsum("ni,ni->n", gradient, offset)
     bend = np.linalg.eigvalsh(curvature[:, 1:, 1:]) * -np.sign(response)[:, None]
     kept = (
         (np.abs(offset) <= FURTHEST).all(axis=1)
@@ -133,14 +133,19 @@ def _in_octave(octave: Octave, settings: KeypointSettings) -> tuple[Array, Array
     return octave.grid.to_world(place[:, 1:]), sigmas, response[kept]
 
 
+def _difference(images: npt.NDArray[np.float32], at: npt.NDArray[np.intp]) -> Array:
+    """Difference of Gaussians at (scale, x, y, z): the next image less this one."""
+    return np.asarray(images[tuple((at + NEXT_SCALE).T)].astype(np.float64) - images[tuple(at.T)])
+
+
 def _derivatives(
-    volume: npt.NDArray[np.float32], at: npt.NDArray[np.intp], axes: npt.NDArray[np.intp]
+    images: npt.NDArray[np.float32], at: npt.NDArray[np.intp], axes: npt.NDArray[np.intp]
 ) -> tuple[Array, Array]:
-    """Gradient (N, D) and Hessian (N, D, D) of a 4D array by central differences at some of its voxels."""
-    unit = np.eye(volume.ndim, dtype=np.intp)[axes]
+    """Gradient (N, D) and Hessian (N, D, D) of the difference of Gaussians, by central differences."""
+    unit = np.eye(images.ndim, dtype=np.intp)[axes]
 
     def read(*steps: npt.NDArray[np.intp]) -> Array:
-        return volume[tuple((at + sum(steps)).T)].astype(np.float64)
+        return _difference(images, at + sum(steps))
 
     count = len(axes)
     gradient, hessian = np.empty((len(at), count)), np.empty((len(at), count, count))

@@ -18,7 +18,6 @@ Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.int64]
 
 NEIGHBOURS = 8
-NOISE_MM = 0.5
 
 
 class Matches(NamedTuple):
@@ -68,11 +67,11 @@ def match(
     Examples
     --------
     >>> from regcore.features.keypoints import Keypoints
+    >>> keypoints = Keypoints(np.zeros((2, 3)), np.ones(2), np.ones(2))
     >>> def features(vectors):
-    ...     n = len(vectors)
-    ...     return Features(Keypoints(np.zeros((n, 3)), np.ones(n), np.ones(n)), np.array(vectors, np.float32))
+    ...     return Features(keypoints, np.array(vectors, np.float32))
     >>> match(features([[1, 0], [0, 1]]), features([[0, 0.9], [1, 0.1]])).moving
-    array([0, 1])
+    array([1, 0])
     """
     settings = settings or MatchSettings()
     if fixed.descriptors.shape[1] != moving.descriptors.shape[1]:
@@ -104,12 +103,12 @@ def _nearest_and_ratio(found: tuple[Index, Array]) -> tuple[Index, Array]:
 
 
 def locally_consistent(
-    points: npt.NDArray[np.float64], displacements: npt.NDArray[np.float64], threshold: float = 2.0
+    points: Array, displacements: Array, threshold: float = 2.0, noise_mm: float = 0.5
 ) -> npt.NDArray[np.bool_]:
     """Pairs that move as their neighbours do: the normalised median test.
 
     A displacement is compared with the median of those of the eight nearest points, in units of the median
-    deviation among these plus half a millimetre of noise.
+    deviation among these plus the noise of a single one.
 
     Parameters
     ----------
@@ -119,6 +118,8 @@ def locally_consistent(
         How they move, mm, a common affine taken out.
     threshold : float
         Largest deviation kept.
+    noise_mm : float
+        How far keypoints are off their places, mm.
 
     Returns
     -------
@@ -143,8 +144,8 @@ def locally_consistent(
         return np.ones(len(points), bool)
     nearest = cKDTree(points).query(points, k=count + 1)[1]
     # points may coincide, so the point itself need not come first
-    others = np.array([row[row != i][:count] for i, row in enumerate(nearest)])
+    others = np.array([row[row != i][:count] for i, row in enumerate(np.asarray(nearest))])
     around = displacements[others]
     median = np.median(around, axis=1)
     spread = np.median(np.linalg.norm(around - median[:, None], axis=2), axis=1)
-    return np.asarray(np.linalg.norm(displacements - median, axis=1) <= threshold * (spread + NOISE_MM))
+    return np.asarray(np.linalg.norm(displacements - median, axis=1) <= threshold * (spread + noise_mm))

@@ -19,6 +19,7 @@ Float32 = npt.NDArray[np.float32]
 # what a voxel of a scanner's image is taken to be blurred by already (Lowe 2004, section 3.3)
 NATIVE_SIGMA_VOX = 0.5
 FEWEST_VOXELS = 12
+MOST_VOXELS = 1_000_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,16 +76,16 @@ def scale_space(image: Image, settings: KeypointSettings, mask: Image | None = N
     >>> octaves = scale_space(Image(noise, Grid(noise.shape, np.diag([1.0, 1, 2, 1]))), KeypointSettings())
     >>> [octave.grid.shape for octave in octaves]
     [(26, 26, 26), (13, 13, 13)]
-    >>> octaves[1].sigmas_mm[0].round(2)
-    np.float64(4.03)
+    >>> round(float(octaves[1].sigmas_mm[0]), 2)
+    2.52
     """
     low, high = _intensity_range(image, mask)
     cubic, blur = _cubic(image, settings.voxel_mm)
     wide = np.array(cubic.grid.shape) > 1
-    if min(n for n in cubic.grid.shape if n > 1 or cubic.grid.size == 1) < FEWEST_VOXELS:
+    if wide.sum() < 2 or min(n for n in cubic.grid.shape if n > 1) < FEWEST_VOXELS:
         raise InputError(
-            f"image: expected at least {FEWEST_VOXELS} voxels of {cubic.grid.spacing[wide].max():g} mm "
-            f"along every axis, found {cubic.grid.shape}"
+            f"image: expected at least {FEWEST_VOXELS} cubic voxels along two or three axes, "
+            f"found {cubic.grid.shape}"
         )
     data = (cubic.data - np.float32(low)) / np.float32(high - low)
     first = gaussian_smooth(data, np.sqrt(np.maximum(settings.sigma_vox**2 - blur**2, 0)).tolist())
@@ -131,8 +132,13 @@ def _cubic(image: Image, voxel_mm: float) -> tuple[Image, Array]:
     blur = np.where(wide, NATIVE_SIGMA_VOX * np.maximum(1 / factors, 1), 0.0)
     if np.abs(factors - 1).max() < 0.01:
         return Image(image.data.astype(np.float32), grid), blur
+    target = grid.shrink(factors.tolist())
+    if target.size > MOST_VOXELS:
+        raise InputError(
+            f"keypoints.voxel_mm: expected larger voxels, found {size:g} mm ({target.size:.2g} voxels)"
+        )
     # no coarser voxel may carry what it cannot represent
     smooth = gaussian_smooth(
         image.data.astype(np.float32), (NATIVE_SIGMA_VOX * np.sqrt(np.maximum(factors**2 - 1, 0))).tolist()
     )
-    return resample(Image(smooth, grid), grid.shrink(factors.tolist()), interpolation="cubic"), blur
+    return resample(Image(smooth, grid), target, interpolation="cubic"), blur

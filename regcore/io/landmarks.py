@@ -26,14 +26,14 @@ TABLE_EXTENSIONS = (".csv", ".tsv")
 MARKUPS_EXTENSION = ".mrk.json"
 WRITTEN_EXTENSIONS = (*TABLE_EXTENSIONS, MARKUPS_EXTENSION)
 READ_EXTENSIONS = (*WRITTEN_EXTENSIONS, ".fcsv", ".txt", ".pts")
-FRAMES = {"ras": np.ones(3), "lps": np.array([-1.0, -1.0, 1.0])}
+FRAMES: dict[str, Array] = {"ras": np.ones(3), "lps": np.array([-1.0, -1.0, 1.0])}
 NAME_COLUMNS = ("name", "label", "landmark")
 SCHEMA = (
     "https://raw.githubusercontent.com/slicer/slicer/master/Modules/Loadable/Markups/Resources/Schema/"
     "markups-schema-v1.0.3.json#"
 )
 # columns of files that do not say theirs: Slicer 3
-FCSV_COLUMNS = ("label", "x", "y", "z")
+FCSV_COLUMNS: tuple[str, ...] = ("label", "x", "y", "z")
 SLICER_FRAMES = {"0": "ras", "ras": "ras", "1": "lps", "lps": "lps"}
 
 
@@ -86,7 +86,7 @@ def read_landmarks(
     try:
         return Landmarks(points, names)
     except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+        raise InputError(f"{path}: {str(error).removeprefix('landmarks: ')}") from None
 
 
 def write_landmarks(path: str | os.PathLike[str], landmarks: Landmarks, *, frame: str = "ras") -> None:
@@ -192,10 +192,14 @@ def _markups(path: Path) -> tuple[Array, tuple[str, ...]]:
         if (unit[0] if isinstance(unit, list) and unit else unit) != "mm":
             raise InputError(f"{path}: expected coordinates in mm, found {unit!r}")
         for point in markup["controlPoints"]:
-            name = str(point.get("label") or point.get("id") or len(names) + 1) if isinstance(point, dict) else "?"
+            name = (
+                str(point.get("label") or point.get("id") or len(names) + 1)
+                if isinstance(point, dict)
+                else "?"
+            )
             points.append(_position(path, point, name) * FRAMES[SLICER_FRAMES[system.lower()]])
             names.append(name)
-    return _stacked(path, points), tuple(names)
+    return _stacked(points), tuple(names)
 
 
 def _position(path: Path, point: Any, name: str) -> Array:
@@ -219,7 +223,9 @@ def _fcsv(path: Path) -> tuple[Array, tuple[str, ...]]:
             if key.strip() == "CoordinateSystem":
                 system = value.strip(' ,"').lower()
                 if system not in SLICER_FRAMES:
-                    raise InputError(f"{path}: expected the coordinate system LPS or RAS, found {value.strip()!r}")
+                    raise InputError(
+                        f"{path}: expected the coordinate system LPS or RAS, found {value.strip()!r}"
+                    )
                 frame = SLICER_FRAMES[system]
             elif key.strip() == "columns":
                 columns = tuple(name.strip(' "') for name in value.split(","))
@@ -229,10 +235,12 @@ def _fcsv(path: Path) -> tuple[Array, tuple[str, ...]]:
         cells = next(csv.reader([line]))
         row = dict(zip(columns, cells, strict=False))
         if len(cells) < 4 or not set("xyz") <= set(row):
-            raise InputError(f"{path}, line {number}: expected at least {len(FCSV_COLUMNS)} cells, found {len(cells)}")
+            raise InputError(
+                f"{path}, line {number}: expected at least {len(FCSV_COLUMNS)} cells, found {len(cells)}"
+            )
         points.append(_numbers(f"{path}, line {number}", [row[axis] for axis in "xyz"]))
         names.append(row.get("label") or row.get("id") or str(len(points)))
-    return _stacked(path, points) * FRAMES[frame], tuple(names)
+    return _stacked(points) * FRAMES[frame], tuple(names)
 
 
 def _point_file(path: Path, grid: Grid | None) -> Array:
@@ -242,14 +250,16 @@ def _point_file(path: Path, grid: Grid | None) -> Array:
         raise InputError(f"{path}: expected the first line point or index, found {kind[:40]!r}")
     count = lines[1].strip() if len(lines) > 1 else ""
     if not count.isdigit() or int(count) != len(lines) - 2:
-        raise InputError(f"{path}: expected the number of points ({len(lines[2:])}) in line 2, found {count[:40]!r}")
+        raise InputError(
+            f"{path}: expected the number of points ({len(lines[2:])}) in line 2, found {count[:40]!r}"
+        )
     rows = [_numbers(f"{path}, point {n}", line.split()) for n, line in enumerate(lines[2:], start=1)]
     sizes = {row.size for row in rows}
     if len(sizes) > 1 or not sizes <= {2, 3}:
         raise InputError(f"{path}: expected three numbers a point (two in 2D), found {sorted(sizes)}")
-    values = np.stack([np.append(row, np.zeros(3 - row.size)) for row in rows]) if rows else np.zeros((0, 3))
+    values = _stacked([np.append(row, np.zeros(3 - row.size)) for row in rows])
     if kind == "point":
-        return values * FRAMES["lps"]
+        return np.asarray(values * FRAMES["lps"])
     if grid is None:
         raise InputError(f"{path}: expected the image that its voxel indices count in, found none")
     return grid.to_world(values)
@@ -263,7 +273,5 @@ def _numbers(where: str, cells: Sequence[Any]) -> Array:
         raise InputError(f"{where}: expected numbers, found {shown!r}") from None
 
 
-def _stacked(path: Path, points: list[Array]) -> Array:
-    if not points:
-        raise InputError(f"{path}: expected at least one point, found none")
-    return np.stack(points)
+def _stacked(points: list[Array]) -> Array:
+    return np.stack(points) if points else np.zeros((0, 3))

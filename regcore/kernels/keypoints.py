@@ -214,14 +214,17 @@ def two_nearest(
     Examples
     --------
     >>> targets, origin = np.array([[1.0, 0], [0, 1], [0, 3]], np.float32), np.zeros((3, 3))
-    >>> two_nearest(np.array([[0, 0.9]], np.float32), targets, origin[:1], origin, np.inf)
-    (array([1]), array([[0.1       , 1.34536241]]))
+    >>> nearest, distances = two_nearest(np.eye(2, dtype=np.float32), targets, origin[:2], origin, np.inf)
+    >>> nearest, distances[1].round(3)
+    (array([0, 1]), array([0.   , 1.414]))
     """
     nearest, squared = np.empty(len(queries), np.int64), np.empty((len(queries), 2), np.float32)
     queries, targets = np.ascontiguousarray(queries, np.float32), np.ascontiguousarray(targets, np.float32)
     reach = min(float(reach_mm), 1e150)
     places = (np.ascontiguousarray(expected, np.float64), np.ascontiguousarray(points, np.float64))
-    run_blocks(_two_nearest, len(queries), queries, targets, *places, reach, nearest, squared, block=POINTS_PER_BLOCK)
+    run_blocks(
+        _two_nearest, len(queries), queries, targets, *places, reach, nearest, squared, block=POINTS_PER_BLOCK
+    )
     distances = np.sqrt(squared.astype(np.float64))
     distances[squared >= NOTHING] = np.inf
     return nearest, distances

@@ -159,10 +159,10 @@ def test_points_in_a_plane_that_leave_it_determine_no_affine() -> None:
         fit_linear(points, points + np.random.default_rng(0).normal(0, 1, points.shape), "affine")
 
 
-def test_pairs_that_agree_on_nothing() -> None:
-    with pytest.raises(
-        InputError, match=r"pairs that agree on a map of model affine within 0.5 mm, found \d+ of 60"
-    ):
+def test_pairs_that_agree_on_nothing_or_cannot_tell() -> None:
+    with pytest.raises(InputError, match="found 3 of 3"):
+        fit_robust(cloud(3, 1), cloud(3, 1), "rigid")
+    with pytest.raises(InputError, match=r"agree on a map of model affine within 0.5 mm, found \d+ of 60"):
         fit_robust(cloud(60, 1), cloud(60, 2), "affine", RansacSettings(tolerance_mm=0.5))
 
 

@@ -107,7 +107,8 @@ def describe(octaves: list[Octave], keypoints: Keypoints, settings: KeypointSett
     basis = plane_basis(octaves[0].grid)
     offsets, cells, weights = _pattern(basis.shape[1], settings)
     directions = _directions(basis.shape[1])
-    descriptors = np.zeros((len(keypoints), settings.cells ** basis.shape[1], len(directions)), np.float32)
+    shape = (len(keypoints), settings.cells ** basis.shape[1], len(directions))
+    descriptors = np.zeros(shape, np.float32)
     clear = np.ones(len(keypoints), bool)
     octave_of, scale_of = _nearest_image(octaves, keypoints, settings)
     for number, octave in enumerate(octaves):
@@ -129,7 +130,7 @@ def describe(octaves: list[Octave], keypoints: Keypoints, settings: KeypointSett
                 weights,
                 directions,
             )
-    flat = _normalised(np.minimum(_normalised(descriptors.reshape(len(keypoints), -1)), LARGEST_SHARE))
+    flat = _normalised(np.minimum(_normalised(descriptors.reshape(len(keypoints), shape[1] * shape[2])), LARGEST_SHARE))
     clear &= flat.any(axis=1)
     return Features(keypoints.take(clear), flat[clear])
 

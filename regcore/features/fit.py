@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -15,9 +16,10 @@ from regcore.transforms import Affine
 
 AT_ONCE = 256
 REFITS = 20
+FLAT = 1e-6
 LARGEST_STRETCH = 4.0
-# of many pairs, so many times the size of a sample agree by chance alone; of few, half must agree
-LEAST_SUPPORT = 3
+# so many maps may be expected to find as much agreement among pairs that are all wrong
+MOST_FALSE_ALARMS = 0.01
 
 
 class RobustFit(NamedTuple):
@@ -104,12 +106,13 @@ def fit_robust(
     Raises
     ------
     InputError
-        If there are too few pairs, or no map that enough of them agree with.
+        If there are too few pairs, or no map that more of them agree with than chance explains.
 
     References
     ----------
     Fischler & Bolles (1981), "Random sample consensus", Comm. ACM 24(6), doi:10.1145/358669.358692;
-    Torr & Zisserman (2000), "MLESAC", CVIU 78(1), doi:10.1006/cviu.1999.0832.
+    Torr & Zisserman (2000), "MLESAC", CVIU 78(1), doi:10.1006/cviu.1999.0832; for the false alarms Moisan &
+    Stival (2004), IJCV 57(3), doi:10.1023/B:VISI.0000013094.38752.54.
 
     Examples
     --------
@@ -148,10 +151,10 @@ def fit_robust(
     inliers = np.zeros(len(first), bool)
     if best is not None:
         best, inliers = _refitted(best, first, second, model, limit)
-    least = max(min(LEAST_SUPPORT * size, -(-len(first) // 2)), min(size + 1, len(first)))
-    if best is None or inliers.sum() < least:
+    share = _chance(second, settings.tolerance_mm)
+    if best is None or _false_alarms(len(first), int(inliers.sum()), size, share) > MOST_FALSE_ALARMS:
         raise InputError(
-            f"landmarks: expected at least {least} pairs that agree on a map of model {model} within "
+            f"landmarks: expected more pairs than by chance that agree on a map of model {model} within "
             f"{settings.tolerance_mm:g} mm, found {int(inliers.sum())} of {len(first)}"
         )
     return RobustFit(_embedded(best, basis, origin), inliers)
@@ -176,6 +179,22 @@ def _draws(share: float, size: int, confidence: float) -> int:
     return int(np.ceil(np.log(1 - confidence) / np.log1p(-clean))) if confidence > 0 else 1
 
 
+def _chance(points: Array, tolerance_mm: float) -> float:
+    """Probability that a wrong pair agrees: share of the space the moving points fill that a tolerance does."""
+    # the half axes of an ellipsoid of this covariance, or of an ellipse
+    axes = points.shape[1]
+    half = np.sqrt((axes + 2) * np.maximum(np.linalg.eigvalsh(np.cov(points.T)), 0))
+    return float(np.prod(np.minimum(tolerance_mm / np.maximum(half, 1e-12), 1)))
+
+
+def _false_alarms(pairs: int, agreeing: int, size: int, chance: float) -> float:
+    """Expected number of maps that as many of so many wrong pairs would agree on."""
+    if agreeing < size:
+        return math.inf
+    ways = max(pairs - size, 1) * math.comb(pairs, agreeing) * math.comb(agreeing, size)
+    return math.exp(min(math.log(ways) + (agreeing - size) * math.log(max(chance, 1e-300)), 700))
+
+
 def _checked(fixed: npt.ArrayLike, moving: npt.ArrayLike, model: str) -> tuple[Array, Array]:
     _one_of("model", model, LINEAR_MODELS)
     first, second = np.asarray(fixed, np.float64), np.asarray(moving, np.float64)
@@ -195,7 +214,9 @@ def _common_space(fixed: Array, moving: Array) -> tuple[Array, Array]:
     both = np.concatenate([fixed, moving])
     origin = both.mean(axis=0)
     values, axes = np.linalg.svd(both - origin, full_matrices=True)[1:]
-    flat = len(both) > 3 and values[2] <= 1e-6 * values[0]
+    # two points, or a line of them, lie in many planes and determine none
+    flat = values.size == 3 and values[2] <= FLAT * values[0]
+    flat = flat and bool(np.linalg.matrix_rank(fixed - fixed.mean(axis=0), tol=FLAT * values[0]) == 2)
     return (axes[:2].T if flat else np.eye(3)), origin
 
 

@@ -112,7 +112,8 @@ def _in_octave(octave: Octave, settings: KeypointSettings) -> tuple[Array, Array
         gradient, curvature = _derivatives(images, at, axes)
         # a flat direction has no extremum to go to: the pseudo-inverse stays
         offset = -np.einsum("nij,nj->ni", np.linalg.pinv(curvature, hermitian=True), gradient)
-        step = np.clip(np.rint(offset), -1, 1).astype(np.intp)
+        # more than half a voxel, or what lies between two would wander to and fro
+        step = np.where(np.abs(offset) > FURTHEST, np.sign(offset), 0).astype(np.intp)
         if remaining == 0 or not step.any():
             break
         at[:, axes] = np.clip(at[:, axes] + step, 1, last[axes])

@@ -33,11 +33,14 @@ def _extrema(start, stop, below, here, above, least, found):  # type: ignore[no-
                 for i in range(max(x - 1, 0), min(x + 2, nx)):
                     for j in range(max(y - 1, 0), min(y + 2, ny)):
                         for k in range(max(z - 1, 0), min(z + 2, nz)):
-                            itself = i == x and j == y and k == z
+                            # of equals the last one stays, so that a blob between two voxels is not lost
+                            later = i > x or (i == x and (j > y or (j == y and k > z)))
+                            other = sign * here[i, j, k]
                             beaten = beaten or (
-                                sign * below[i, j, k] >= height
+                                sign * below[i, j, k] > height
                                 or sign * above[i, j, k] >= height
-                                or (not itself and sign * here[i, j, k] >= height)
+                                or other > height
+                                or (later and other == height)
                             )
                         if beaten:
                             break
@@ -61,8 +64,8 @@ def extrema(below: Float32, here: Float32, above: Float32, least: float) -> npt.
     -------
     uint8 array, shape (X, Y, Z)
         1 where the positive response of `here` is larger than all its 26 neighbours and the 54 voxels of the
-        other scales, or the negative one smaller; never at the outermost voxels, but a singleton axis
-        counts as inside.
+        other scales, or the negative one smaller; of equal neighbours the last one counts. Never at the
+        outermost voxels, but a singleton axis counts as inside.
 
     Examples
     --------

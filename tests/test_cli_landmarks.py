@@ -20,9 +20,9 @@ from regcore.resample import resample
 from regcore.space import Grid
 from regcore.transforms import Affine
 
-GRID = Grid((48, 44, 40), np.diag([1.5, 1.5, 1.5, 1.0]))
+GRID = Grid((64, 60, 56), np.diag([1.5, 1.5, 1.5, 1.0]))
 TURN = Affine.from_parameters((25, -12, 8), (0.0, 0.1, 0.9), centre=GRID.centre)
-POINTS = GRID.to_world(np.random.default_rng(1).uniform(14, 26, (12, 3)))
+POINTS = GRID.to_world(np.random.default_rng(1).uniform(20, 36, (12, 3)))
 NAMES = tuple(f"p{n}" for n in range(12))
 
 
@@ -31,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A textured ball, the same ball turned by half a right angle and moved away, and landmarks of both."""
     folder = tmp_path_factory.mktemp("landmarks")
     noise = gaussian_smooth(np.random.default_rng(0).standard_normal(GRID.shape).astype(np.float32), 1.5)
-    ball = np.linalg.norm(GRID.world_points() - GRID.centre, axis=-1) < 26
+    ball = np.linalg.norm(GRID.world_points() - GRID.centre, axis=-1) < 39
     fixed = Image((noise / noise.std() + 6) * gaussian_smooth(ball.astype(np.float32), 1.0), GRID)
     away = Affine.from_parameters(TURN.matrix[:3, :3] @ GRID.centre + TURN.matrix[:3, 3] - GRID.centre)
     moved = Grid(GRID.shape, away.matrix @ GRID.affine)

@@ -158,7 +158,7 @@ def test_blobs_are_found_to_a_fraction_of_a_voxel_with_their_size_in_mm(flat: bo
         for centre, width, sign in zip(centres, widths, (-1.0, 1.0), strict=True):
             best = np.argmin(np.linalg.norm(found.points[:6] - centre, axis=1))
             assert np.linalg.norm(found.points[best] - centre) < 0.2
-            # the response lies between a scale and the next: half a step of 2^(1/5)
+            # the response lies between a scale and the next: half a step
             expected = width * np.sqrt(2 / axes) * 2 ** (-0.5 / settings.scales)
             assert found.sigmas_mm[best] == pytest.approx(expected, rel=0.06)
             assert np.sign(found.responses[best]) == sign

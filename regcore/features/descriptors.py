@@ -70,7 +70,7 @@ def extract_features(
     >>> blob = np.exp(-(((x - 15.25) / 2.5) ** 2).sum(axis=0) / 2).astype(np.float32)
     >>> features = extract_features(Image(blob, Grid(blob.shape, np.eye(4))))
     >>> features.keypoints.points[0].round(1), features.descriptors.shape[1]
-    (array([15.2, 15.2, 15.2]), 96)
+    (array([15.3, 15.3, 15.3]), 96)
     """
     settings = settings or KeypointSettings()
     octaves = scale_space(image, settings, mask)
@@ -130,7 +130,8 @@ def describe(octaves: list[Octave], keypoints: Keypoints, settings: KeypointSett
                 weights,
                 directions,
             )
-    flat = _normalised(np.minimum(_normalised(descriptors.reshape(len(keypoints), shape[1] * shape[2])), LARGEST_SHARE))
+    flat = _normalised(descriptors.reshape(shape[0], shape[1] * shape[2]))
+    flat = _normalised(np.minimum(flat, LARGEST_SHARE))
     clear &= flat.any(axis=1)
     return Features(keypoints.take(clear), flat[clear])
 

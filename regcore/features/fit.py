@@ -180,7 +180,7 @@ def _draws(share: float, size: int, confidence: float) -> int:
 
 
 def _chance(points: Array, tolerance_mm: float) -> float:
-    """Probability that a wrong pair agrees: share of the space the moving points fill that a tolerance does."""
+    """Probability that a wrong pair agrees: the tolerance's share of the space that the points fill."""
     # the half axes of an ellipsoid of this covariance, or of an ellipse
     axes = points.shape[1]
     half = np.sqrt((axes + 2) * np.maximum(np.linalg.eigvalsh(np.cov(points.T)), 0))

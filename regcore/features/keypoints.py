@@ -77,7 +77,7 @@ def detect(octaves: list[Octave], settings: KeypointSettings, mask: Image | None
     >>> blob = np.exp(-(((x - 15.25) / 2.5) ** 2).sum(axis=0) / 2).astype(np.float32)
     >>> octaves = scale_space(Image(blob, Grid(blob.shape, np.eye(4))), KeypointSettings())
     >>> detect(octaves, KeypointSettings()).points[0].round(1)
-    array([15.2, 15.2, 15.2])
+    array([15.3, 15.3, 15.3])
     """
     found = [_in_octave(octave, settings) for octave in octaves]
     points, sigmas, responses = (np.concatenate(parts) for parts in zip(*found, strict=True))

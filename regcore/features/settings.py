@@ -50,7 +50,7 @@ class KeypointSettings:
     def __post_init__(self) -> None:
         """Refuse values that cannot work."""
         _number("keypoints.voxel_mm", self.voxel_mm, 0, 1e6)
-        _number("keypoints.sigma_vox", self.sigma_vox, 0.8, 8)
+        _number("keypoints.sigma_vox", self.sigma_vox, 0.6, 8)
         _number("keypoints.scales", self.scales, 1, 16, whole=True)
         _number("keypoints.contrast", self.contrast, 0, 1)
         _number("keypoints.edge_ratio", self.edge_ratio, 1, 1e6)

@@ -91,7 +91,17 @@ def find_correspondences(
     Raises
     ------
     InputError
-        If an image cannot be used, or too few matches agree.
+        If an image cannot be used, or no more matches agree than chance explains.
+
+    Examples
+    --------
+    >>> from regcore.kernels.smooth import gaussian_smooth
+    >>> noise = gaussian_smooth(np.random.default_rng(0).random((48, 48, 48), np.float32), 1.5)
+    >>> whole = Image(noise, Grid((48, 48, 48), np.eye(4)))
+    >>> part = Image(noise[:40], whole.grid.crop((0, 0, 0), (40, 48, 48)))
+    >>> found = find_correspondences(part, whole, model="rigid")
+    >>> bool(np.median(np.abs(found.fixed.points - found.moving.points)) < 0.1)
+    True
     """
     _check(fixed, moving, fixed_mask, moving_mask)
     ransac = ransac or RansacSettings(tolerance_mm=default_tolerance(fixed.grid))

@@ -103,6 +103,15 @@ def describe(octaves: list[Octave], keypoints: Keypoints, settings: KeypointSett
     ----------
     Lowe (2004), doi:10.1023/B:VISI.0000029664.99615.94, for the histograms; Rister et al. (2017),
     doi:10.1109/TIP.2017.2722689, for three dimensions and the local axes.
+
+    Examples
+    --------
+    >>> noise = np.random.default_rng(0).random((24, 24, 24), np.float32)
+    >>> octaves = scale_space(Image(noise, Grid(noise.shape, np.eye(4))), KeypointSettings())
+    >>> middle = Keypoints(np.full((1, 3), 12.0), np.array([2.0]), np.zeros(1))
+    >>> vector = describe(octaves, middle, KeypointSettings()).descriptors[0]
+    >>> vector.shape, round(float(np.linalg.norm(vector)), 3)
+    ((96,), 1.0)
     """
     basis = plane_basis(octaves[0].grid)
     offsets, cells, weights = _pattern(basis.shape[1], settings)

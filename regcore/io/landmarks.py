@@ -133,6 +133,12 @@ def table_points(path: str | os.PathLike[str], table: pandas.DataFrame, frame: s
     ------
     InputError
         If a column is missing, or holds anything but finite numbers.
+
+    Examples
+    --------
+    >>> import pandas
+    >>> table_points("points.csv", pandas.DataFrame({"x": [1], "y": [2], "z": [3]}), "lps")
+    array([[-1., -2.,  3.]])
     """
     missing = [axis for axis in "xyz" if axis not in table.columns]
     if missing:

@@ -103,7 +103,7 @@ def _ants(members, setup, iterations):  # type: ignore[no-untyped-def]
     images = [f"{member.name}={member.image}" for member in members]
     command = [sys.executable, "-m", "benchmarks.template", str(folder), str(iterations), *images]
     cost = measure(command, environment(setup.threads), folder / "run.log")
-    grid = read_grid(folder / "template.nii.gz")
+    grid = read_grid(folder / f"template_iteration-{iterations}.nii.gz")
     # carried as the workflow carries its own, so that only the registrations differ
     carried = [
         resample(read_labels(member.labels), grid, read_ants(folder / member.name, member.image)[0], "label")
@@ -120,7 +120,7 @@ def build_with_ants(folder: Path, iterations: int, members: dict[str, str]) -> N
     Parameters
     ----------
     folder : Path
-        Gets ``template.nii.gz`` and a folder a member with ANTs' transforms.
+        Gets ``template_iteration-N.nii.gz`` of every iteration and a folder a member with ANTs' transforms.
     iterations : int
     members : dict of str to str
         Path of the image of each.
@@ -128,12 +128,16 @@ def build_with_ants(folder: Path, iterations: int, members: dict[str, str]) -> N
     import ants
 
     images = {name: ants.image_read(path) for name, path in members.items()}
-    file = folder / "template.nii.gz"
-    if not file.exists():
-        template = ants.build_template(image_list=list(images.values()), iterations=iterations, **SETTINGS)
-        ants.image_write(template, f"{folder}/unfinished.nii.gz")
-        Path(f"{folder}/unfinished.nii.gz").rename(file)
-    template = ants.image_read(str(file))
+    template = None
+    # one iteration a call, each from the last one's result: the same sums, and a run that was cut off goes on
+    for iteration in range(1, iterations + 1):
+        file = folder / f"template_iteration-{iteration}.nii.gz"
+        if not file.exists():
+            template = ants.build_template(template, list(images.values()), iterations=1, **SETTINGS)
+            ants.image_write(template, f"{folder}/unfinished.nii.gz")
+            Path(f"{folder}/unfinished.nii.gz").rename(file)
+        # as the file has it, whether it was made now or before
+        template = ants.image_read(str(file))
     for name, image in images.items():
         unfinished = folder / f"{name}_unfinished"
         if (folder / name).exists():

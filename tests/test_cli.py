@@ -66,6 +66,7 @@ def test_help_starts_fast() -> None:
 def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys; from regcore.cli import main; main(['register', '--help']);"
+        "main(['landmarks', 'match', '--help']);"
         "heavy = ('numpy', 'numba', 'pandas', 'nibabel', 'matplotlib', 'scipy');"
         "print([name for name in heavy if name in sys.modules])"
     )

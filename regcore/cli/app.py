@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from regcore.cli import measuring, registering, transforming
+from regcore.cli import landmarking, measuring, registering, transforming
 from regcore.errors import InputError
 
 BAD_INPUT = 2
@@ -64,6 +64,7 @@ for command in (
     measuring.info,
 ):
     app.command()(command)
+app.add_typer(landmarking.app, name="landmarks")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +18,16 @@ IMAGE_NAMES = (".nii", ".nii.gz")
 FIELD_NAMES = (".h5", ".hdf5")
 AFFINE_NAMES = (".txt", ".tfm")
 TABLE_NAMES = (".tsv", ".csv")
+LANDMARK_NAMES = (*TABLE_NAMES, ".mrk.json")
+POINT_NAMES = (*LANDMARK_NAMES, ".fcsv", ".pts", ".txt")
+
+
+class Frame(StrEnum):
+    """Which way the axes of a table of points run."""
+
+    ras = "ras"
+    lps = "lps"
+
 
 Threads = Annotated[
     int,
@@ -25,6 +36,9 @@ Threads = Annotated[
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
+Frames = Annotated[
+    Frame, typer.Option("--frame", help="Axes of tables of points: RAS+ (NIfTI) or LPS+ (ITK), millimetres.")
+]
 Transforms = Annotated[
     list[Path],
     typer.Option(

@@ -74,8 +74,13 @@ def register(
     Beside the transform goes a .json with the similarity before and after, folded voxels, the smallest
     Jacobian determinant, the inverse-consistency error, the settings and every iteration.
 
+    Images that lie far apart or turned need a start: from landmarks, say, matched or set by hand (regcore
+    landmarks). All stages go on from it; a field too, which the deformable stage refines.
+
     \b
     regcore register fixed.nii.gz moving.nii.gz -t xfm.h5 -i inverse.h5 -w warped.nii.gz
+    regcore landmarks match fixed.nii.gz moving.nii.gz -t start.txt
+    regcore register fixed.nii.gz moving.nii.gz -t xfm.h5 --initial start.txt
     regcore register t1.nii.gz t2.nii.gz -t t2_to_t1.txt --preset multimodal-rigid
     """
     inputs = [fixed, moving, fixed_mask, moving_mask, settings, *(initial or [])]

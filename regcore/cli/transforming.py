@@ -12,7 +12,11 @@ from regcore.cli.options import (
     AFFINE_NAMES,
     FIELD_NAMES,
     IMAGE_NAMES,
+    LANDMARK_NAMES,
+    POINT_NAMES,
     TABLE_NAMES,
+    Frame,
+    Frames,
     Threads,
     Transforms,
     check_output,
@@ -41,19 +45,16 @@ class Interpolation(StrEnum):
     cubic = "cubic"
 
 
-class Frame(StrEnum):
-    """Which way the axes of a table of points run."""
-
-    ras = "ras"
-    lps = "lps"
-
-
 def apply(
     source: Annotated[
-        Path, typer.Argument(metavar="INPUT", help="Image, label map, or table of points (.tsv, .csv).")
+        Path,
+        typer.Argument(metavar="INPUT", help="Image, label map, or landmarks (.tsv, .csv, .mrk.json, ...)."),
     ],
     output: Annotated[
-        Path, typer.Argument(metavar="OUTPUT", help="What to write: .nii.gz, or .tsv for points.")
+        Path,
+        typer.Argument(
+            metavar="OUTPUT", help="What to write: .nii.gz, or .tsv, .csv or .mrk.json for points."
+        ),
     ],
     transform: Transforms,
     reference: Annotated[
@@ -69,15 +70,13 @@ def apply(
     inverted: Annotated[
         bool, typer.Option("--inverse", help="Invert the chain of transforms first (slow for fields).")
     ] = False,
-    frame: Annotated[
-        Frame, typer.Option(help="Axes of a table of points: RAS+ (NIfTI) or LPS+ (ITK), millimetres.")
-    ] = Frame.ras,
+    frame: Frames = Frame.ras,
     threads: Threads = 0,
 ) -> None:
     """Bring an image, a label map or points through transforms.
 
     Images are pulled back: every voxel of the reference asks the transform where to read INPUT. Points go
-    the transform's own way, from the fixed to the moving space; the columns x, y, z of their table are
+    the transform's own way, from the fixed to the moving space; from table to table, the columns x, y, z are
     replaced and all others are kept.
 
     \b
@@ -86,8 +85,8 @@ def apply(
     regcore apply fixed_points.tsv moving_points.tsv -t xfm.h5
     """
     use_threads(threads)
-    if source.name.lower().endswith(TABLE_NAMES):
-        check_output(output, TABLE_NAMES, [source])
+    if source.name.lower().endswith(POINT_NAMES):
+        check_output(output, LANDMARK_NAMES, [source])
         _apply_to_points(source, output, transform, inverted, frame)
         return
     check_output(output, IMAGE_NAMES, [source, reference, *transform])
@@ -103,26 +102,18 @@ def apply(
 
 
 def _apply_to_points(source: Path, output: Path, paths: list[Path], inverted: bool, frame: Frame) -> None:
-    import numpy as np
-
+    from regcore.io.landmarks import read_landmarks, table_points, with_points, write_landmarks
     from regcore.io.tables import read_table, write_table
+    from regcore.landmarks import Landmarks
 
-    table = read_table(source)
-    missing = [axis for axis in "xyz" if axis not in table.columns]
-    if missing:
-        raise InputError(f"{source}: expected the columns x, y and z, found no {missing[0]}")
-    axes = list("xyz")
-    try:
-        points = table[axes].to_numpy(np.float64)
-    except ValueError:
-        raise InputError(f"{source}: expected numbers in x, y and z, found text") from None
-    if not np.isfinite(points).all():
-        raise InputError(f"{source}: expected finite numbers in x, y and z, found a missing or infinite one")
-    signs = np.array([1.0, 1.0, 1.0] if frame is Frame.ras else [-1.0, -1.0, 1.0])
-    mapped = read_chain(paths, inverted)(points * signs) * signs
-    for axis, values in zip(axes, mapped.T, strict=True):
-        table[axis] = [f"{value:.6f}" for value in values]
-    write_table(output, table)
+    if all(path.name.lower().endswith(TABLE_NAMES) for path in (source, output)):
+        table = read_table(source)
+        mapped = read_chain(paths, inverted)(table_points(source, table, frame.value))
+        write_table(output, with_points(table, mapped, frame.value))
+        return
+    landmarks = read_landmarks(source, frame=frame.value)
+    mapped = read_chain(paths, inverted)(landmarks.points)
+    write_landmarks(output, Landmarks(mapped, landmarks.names), frame=frame.value)
 
 
 def invert(

@@ -1,10 +1,10 @@
 """Registration that minimises ``D + weight * R``: elastic, by a stationary velocity, and symmetric.
 
 ``displacement`` reads the moving image at ``x + u(x)`` and regularises u (elastic matching; Modersitzki,
-FAIR, 2009, doi:10.1137/1.9780898718843). ``velocity`` reads it at ``exp(v)(x)`` and regularises v; the inverse
-is ``exp(-v)`` (Ashburner, 2007, doi:10.1016/j.neuroimage.2007.07.007). ``symmetric`` reads the moving image at
-``exp(v / 2)(x)`` and the fixed one at ``exp(-v / 2)(x)``, both in the middle between them: swapping the images
-gives the inverse (in the spirit of Avants et al., 2008, doi:10.1016/j.media.2007.06.004).
+FAIR, 2009, doi:10.1137/1.9780898718843). ``velocity`` reads it at ``exp(v)(x)`` and regularises v; the
+inverse is ``exp(-v)`` (Ashburner, 2007, doi:10.1016/j.neuroimage.2007.07.007). ``symmetric`` reads the moving
+image at ``exp(v / 2)(x)`` and the fixed one at ``exp(-v / 2)(x)``, both in the middle between them, so that
+swapping them gives the inverse (in the spirit of Avants et al., 2008, doi:10.1016/j.media.2007.06.004).
 """
 
 from __future__ import annotations

@@ -6,23 +6,21 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from test_registration import OBLIQUE
 
 from regcore.errors import InputError
 from regcore.image import Image
-from regcore.kernels.exponential import exponential, logarithm
-from regcore.kernels.fields import carry_field, inner_product
 from regcore.kernels.parallel import set_threads
 from regcore.kernels.smooth import gaussian_smooth
-from regcore.registration import DeformableSettings, Registration, RegistrationSettings, register
-from regcore.registration.descent import Energy, descend
-from regcore.registration.middle import middle_frame, middle_grid
+from regcore.registration import Channel, DeformableSettings, Registration, RegistrationSettings, register
+from regcore.registration.settings import DEFORMABLE_MODELS, METRICS, REGULARISERS
 from regcore.resample import resample
 from regcore.space import Grid
-from regcore.transforms import Affine, Displacement, compose_on_grid
+from regcore.transforms import Affine, Displacement, compose_on_grid, identity
 
-MODELS = ("displacement", "velocity", "symmetric")
-REGULARISERS = ("diffusion", "bending", "elastic", "total_variation")
-SHAPE = (44, 40, 36)
+MODELS = DEFORMABLE_MODELS[1:]
+SOLID = Grid((36, 32, 30), OBLIQUE)
+FLAT = Grid((48, 44, 1), np.array([[0.8, 0, 0, 4], [0, 0, 2.5, -3], [0, -1.0, 0, 2], [0, 0, 0, 1]]))
 each_model = pytest.mark.parametrize("model", MODELS)
 
 
@@ -33,77 +31,103 @@ def window(shape: tuple[int, ...], width: float) -> np.ndarray:
     return np.minimum(product / width, 1).astype(np.float32)
 
 
-def texture(shape: tuple[int, ...] = SHAPE, seed: int = 0) -> np.ndarray:
-    noise = gaussian_smooth(np.random.default_rng(seed).standard_normal(shape).astype(np.float32), 1.8)
-    return ((0.6 + 0.2 * noise / noise.std()).clip(0, 1.2) * window(shape, 0.2)).astype(np.float32)
+def picture(grid: Grid, seed: int = 0) -> Image:
+    """A texture without edges or flat parts, where lncc has nothing to go by."""
+    noise = np.random.default_rng(seed).standard_normal(grid.shape).astype(np.float32)
+    noise = gaussian_smooth(noise, 1.8)
+    data = (0.6 + 0.2 * noise / noise.std()).clip(0, 1.2) * window(grid.shape, 0.2)
+    return Image(data.astype(np.float32), grid)
 
 
-def known_warp(grid: Grid, longest_vox: float = 3.0, seed: int = 1) -> Displacement:
-    noise = np.random.default_rng(seed).standard_normal((*grid.shape, 3)).astype(np.float32)
+def known_warp(grid: Grid, longest_vox: float) -> Displacement:
+    noise = np.random.default_rng(1).standard_normal((*grid.shape, 3)).astype(np.float32)
     field = gaussian_smooth(noise, 5.0) * window(grid.shape, 0.4)[..., None]
     field[..., np.array(grid.shape) == 1] = 0
     return Displacement(field * np.float32(longest_vox / np.linalg.norm(field, axis=-1).max()), grid)
 
 
-def run(fixed: Image, moving: Image, initial: Affine | None = None, **options: object) -> Registration:
-    values = {"shrink": (2.0, 1.0), "iterations": (40, 20), **options}
-    return register(fixed, moving, RegistrationSettings((), DeformableSettings(**values)), initial=initial)
+def inner_points(grid: Grid) -> np.ndarray:
+    return grid.to_world(np.argwhere(window(grid.shape, 0.2) >= 1)[::5])
 
 
-def inner_points(image: Image) -> np.ndarray:
-    return image.grid.to_world(np.argwhere(window(image.grid.shape, 0.2) >= 1)[::5])
+def errors(result: Registration, truth: Displacement) -> tuple[float, float]:
+    """Mean distance from the truth inside, before and after."""
+    points = inner_points(truth.grid)
+    found, there = result.forward(points), truth(points)
+    before, after = np.linalg.norm(points - there, axis=1), np.linalg.norm(found - there, axis=1)
+    return float(before.mean()), float(after.mean())
 
 
-ANISOTROPIC = np.diag([1.0, 1.2, 1.5, 1.0])
-
-
-@pytest.mark.parametrize(
-    ("model", "regulariser", "metric"),
-    [
-        *((model, "diffusion", "lncc") for model in MODELS),
-        *(("displacement", r, "ssd") for r in REGULARISERS),
-    ],
-)
-def test_a_known_warp_is_recovered_without_folds(model: str, regulariser: str, metric: str) -> None:
-    grid = Grid(SHAPE, ANISOTROPIC)
-    moving = Image(texture(), grid)
-    truth = known_warp(grid)
-    fixed = resample(moving, grid, truth)
-    weight = None if metric == "lncc" else {"bending": 0.02}.get(regulariser, 0.002)
-    result = run(
-        fixed, moving, model=model, regulariser=regulariser, metric=metric, regularisation_weight=weight
+def run(
+    fixed: Image,
+    moving: Image,
+    initial: Affine | Displacement | None = None,
+    masks: tuple[Image | None, Image | None] = (None, None),
+    channels: tuple[Channel, ...] = (),
+    **options: object,
+) -> Registration:
+    """Only the deformable stage, on two levels unless told otherwise."""
+    stage = DeformableSettings(**{"shrink": (2.0, 1.0), "iterations": (30, 15), **options})
+    return register(
+        fixed,
+        moving,
+        RegistrationSettings((), stage),
+        initial=initial or identity(),
+        fixed_mask=masks[0],
+        moving_mask=masks[1],
+        channels=channels,
     )
-    points = inner_points(fixed)
-    before = np.linalg.norm(truth(points) - points, axis=1).mean()
-    after = np.linalg.norm(result.forward(points) - truth(points), axis=1).mean()
-    assert after < 0.35 * before
-    assert result.quality["folded_voxels"] == 0
-    assert np.linalg.norm(result.backward(result.forward(points)) - points, axis=1).mean() < 0.1
-    assert (result.velocity is None) == (model == "displacement")
 
 
 @pytest.mark.parametrize(
     ("model", "regulariser"),
-    [*((m, "diffusion") for m in MODELS), *(("displacement", r) for r in REGULARISERS[1:])],
+    [*((model, "diffusion") for model in MODELS), *(("velocity", r) for r in REGULARISERS[1:])],
 )
-def test_the_energy_is_its_parts_and_never_rises(model: str, regulariser: str) -> None:
-    grid = Grid(SHAPE, ANISOTROPIC)
-    moving = Image(texture(), grid)
-    result = run(
-        resample(moving, grid, known_warp(grid)),
-        moving,
-        model=model,
-        regulariser=regulariser,
-        iterations=(15, 6),
-    )
+def test_a_known_warp_is_recovered_without_folds_by_energies_that_fall(model: str, regulariser: str) -> None:
+    moving, truth = picture(SOLID), known_warp(SOLID, 3.0)
+    fixed = resample(moving, SOLID, truth)
+    weight = {"bending": 0.2, "total_variation": 0.01}.get(regulariser, 0.05)
+    result = run(fixed, moving, model=model, regulariser=regulariser, regularisation_weight=weight)
+    before, after = errors(result, truth)
+    assert after < 0.2 * before
+    assert result.quality["folded_voxels"] == 0
+    assert result.quality["inverse_consistency_mean_vox"] < 0.05
+    assert (result.velocity is None) == (model == "displacement")
     rows = result.iterations
     assert {row.level for row in rows} == {0, 1}
     for row in rows:
-        assert row.regularisation_weight > 0
         assert row.energy == pytest.approx(row.data_term + row.regularisation_weight * row.regulariser_term)
-    for before, after in pairwise(rows):
-        assert after.energy < before.energy or after.level > before.level
-    assert rows[-1].regulariser_term > 0
+    for one, other in pairwise(rows):
+        assert other.energy < one.energy or other.level > one.level
+    assert rows[-1].regularisation_weight * rows[-1].regulariser_term > 0
+
+
+@each_model
+@pytest.mark.parametrize("metric", METRICS)
+def test_every_measure_recovers_a_warp_in_the_plane(model: str, metric: str) -> None:
+    moving, truth = picture(FLAT), known_warp(FLAT, 3.0)
+    fixed = resample(moving, FLAT, truth)
+    result = run(fixed, moving, model=model, metric=metric)
+    before, after = errors(result, truth)
+    assert after < 0.35 * before
+    assert result.displacement is not None
+    assert result.inverse is not None
+    assert not result.displacement.field[..., 2].any()
+    assert not result.inverse.field[..., 2].any()
+
+
+@each_model
+def test_channels_add_up(model: str) -> None:
+    first, second = picture(FLAT, 0), picture(FLAT, 1)
+    truth = known_warp(FLAT, 3.0)
+    one, two = (resample(image, FLAT, truth) for image in (first, second))
+
+    def data_term(fixed: Image, moving: Image, *channels: Channel) -> float:
+        options = {"model": model, "metric": "ssd", "shrink": (1.0,), "iterations": (1,)}
+        return run(fixed, moving, channels=channels, **options).iterations[0].data_term
+
+    both = data_term(one, first, Channel(two, second, 3.0))
+    assert both == pytest.approx(data_term(one, first) + 3 * data_term(two, second), rel=0.05)
 
 
 def test_total_variation_keeps_a_sliding_discontinuity_and_diffusion_does_not() -> None:
@@ -137,24 +161,25 @@ TURNED = np.array([[0.0, 0, 1.3, -20], [-1.1, 0, 0, 25], [0, 1.2, 0, -22], [0, 0
 
 @pytest.mark.parametrize("affinely", [False, True])
 def test_swapping_the_images_inverts_the_symmetric_model(affinely: bool) -> None:
-    """Also where the images have other axes, voxels and sizes, and an affine lies between them."""
-    grid = Grid(SHAPE, ANISOTROPIC)
-    fixed, start, other = Image(texture(), grid), Affine(np.eye(4)), grid
+    """To a thousandth of a voxel; to a twentieth where an affine lies between other axes and voxels."""
+    grid = SOLID
+    fixed, start, other = picture(grid), Affine(np.eye(4)), grid
     if affinely:
         start = Affine.from_parameters((3, -2, 4), (0.1, -0.15, 0.2), (1.1, 0.9, 1.05), centre=grid.centre)
-        other = Grid((40, 46, 42), TURNED)
+        other = Grid((40, 42, 44), TURNED)
         shift = start(grid.centre) - other.centre
         other = Grid(other.shape, Affine.from_parameters(shift).matrix @ other.affine)
     moving = resample(fixed, other, start.inverse())
-    moving = resample(moving, other, known_warp(other))
+    moving = resample(moving, other, known_warp(other, 4.0))
 
     def disagreement(model: str) -> float:
-        options = {"model": model, "iterations": (20, 10), "tolerance": 0.0}
+        options = {"model": model, "iterations": (12, 4), "tolerance": 0.0}
         there = run(fixed, moving, start, **options)
         back = run(moving, fixed, start.inverse(), **options)
-        points = inner_points(fixed)
+        points = inner_points(grid)
         assert np.linalg.norm(there.forward(points) - start(points), axis=1).mean() > 0.5
-        return float(np.linalg.norm(there.forward(points) - back.backward(points), axis=1).mean())
+        apart = np.linalg.norm(there.forward(points) - back.backward(points), axis=1)
+        return float(apart.mean() / grid.spacing.min())
 
     symmetric, velocity = disagreement("symmetric"), disagreement("velocity")
     assert symmetric < (0.05 if affinely else 1e-3)
@@ -162,33 +187,14 @@ def test_swapping_the_images_inverts_the_symmetric_model(affinely: bool) -> None
 
 
 @each_model
-def test_two_dimensional_images_stay_in_their_plane(model: str) -> None:
-    affine = np.array([[0.8, 0, 0, 4], [0, 0, 2.5, -3], [0, -1.0, 0, 2], [0, 0, 0, 1]])
-    grid = Grid((48, 44, 1), affine)
-    moving = Image(texture(grid.shape), grid)
-    truth = known_warp(grid)
-    fixed = resample(moving, grid, truth)
-    result = run(fixed, moving, model=model)
-    points = inner_points(fixed)
-    before = np.linalg.norm(truth(points) - points, axis=1).mean()
-    assert np.linalg.norm(result.forward(points) - truth(points), axis=1).mean() < 0.5 * before
-    assert result.displacement is not None
-    assert result.inverse is not None
-    assert not result.displacement.field[..., 2].any()
-    assert not result.inverse.field[..., 2].any()
-
-
-@each_model
 def test_the_number_of_threads_does_not_change_a_bit(model: str) -> None:
-    grid = Grid(SHAPE, ANISOTROPIC)
-    moving = Image(texture(), grid)
-    fixed = resample(moving, grid, known_warp(grid))
-    mask = Image((window(SHAPE, 0.1) >= 1).astype(np.uint8), grid)
-    settings = RegistrationSettings((), DeformableSettings(model=model, shrink=(2, 1), iterations=(6, 3)))
+    moving = picture(SOLID)
+    fixed = resample(moving, SOLID, known_warp(SOLID, 3.0))
+    mask = Image((fixed.data > 0.05).astype(np.uint8), SOLID)
     results = []
-    for threads in (1, 2, 3):
+    for threads in (1, 2, 4):
         set_threads(threads)
-        results.append(register(fixed, moving, settings, fixed_mask=mask, moving_mask=mask))
+        results.append(run(fixed, moving, masks=(mask, mask), model=model, iterations=(6, 3)))
     set_threads(0)
     for other in results[1:]:
         assert np.array_equal(results[0].displacement.field, other.displacement.field)
@@ -198,58 +204,31 @@ def test_the_number_of_threads_does_not_change_a_bit(model: str) -> None:
 
 @each_model
 def test_outside_the_masks_nothing_counts(model: str) -> None:
-    grid = Grid(SHAPE, np.eye(4))
-    clean = texture()
-    spoilt = clean.copy()
-    spoilt[:14] += texture(seed=5)[:14]
-    inside = np.ones(SHAPE, np.uint8)
-    inside[:18] = 0
-    mask = Image(inside, grid)
-    stage = DeformableSettings(
-        model=model, metric="ssd", regularisation_weight=0.01, shrink=(1,), iterations=(10,)
-    )
-    settings = RegistrationSettings((), stage)
-    result = register(Image(clean, grid), Image(spoilt, grid), settings, fixed_mask=mask, moving_mask=mask)
-    free = register(Image(clean, grid), Image(spoilt, grid), settings)
-    assert result.displacement is not None
-    assert free.displacement is not None
-    assert np.abs(result.displacement.field).max() < 0.1 < np.abs(free.displacement.field).max()
+    clean = picture(SOLID)
+    spoilt = clean.data.copy()
+    spoilt[:12] += picture(SOLID, 5).data[:12]
+    inside = np.ones(SOLID.shape, np.uint8)
+    inside[:16] = 0
+    mask, moving = Image(inside, SOLID), Image(spoilt, SOLID)
+    options = {"model": model, "metric": "ssd", "shrink": (1,), "iterations": (10,)}
+    kept = run(clean, moving, masks=(mask, mask), **options).displacement
+    free = run(clean, moving, **options).displacement
+    assert kept is not None
+    assert free is not None
+    assert np.abs(kept.field).max() < 0.1 < np.abs(free.field).max()
 
 
 @each_model
 def test_a_warm_start_keeps_what_it_is_given(model: str) -> None:
-    grid = Grid(SHAPE, ANISOTROPIC)
-    moving = Image(texture(), grid)
-    truth = compose_on_grid(known_warp(grid, 2.0), grid)
-    nothing = DeformableSettings(model=model, shrink=(1.0,), iterations=(0,))
-    fixed = resample(moving, grid, truth)
-    result = register(fixed, moving, RegistrationSettings((), nothing), initial=truth)
-    points = inner_points(fixed)
+    moving = picture(SOLID)
+    truth = compose_on_grid(known_warp(SOLID, 2.0), SOLID)
+    fixed = resample(moving, SOLID, truth)
+    points = inner_points(SOLID)
+    result = run(fixed, moving, truth, model=model, shrink=(1.0,), iterations=(0,))
     assert np.linalg.norm(result.forward(points) - truth(points), axis=1).mean() < 0.03
-    more = DeformableSettings(model=model, metric="ssd", shrink=(1.0,), iterations=(1,))
-    row = register(fixed, moving, RegistrationSettings((), more), initial=truth).iterations[0]
-    cold = register(fixed, moving, RegistrationSettings((), more)).iterations[0]
-    assert row.data_term < 0.3 * cold.data_term
-
-
-def test_descent_takes_the_drift_out_and_then_goes_down() -> None:
-    target = np.random.default_rng(0).standard_normal((6, 6, 6, 3)).astype(np.float32)
-
-    def bowl(field: np.ndarray) -> Energy:
-        value = float(((field - target) ** 2).sum(dtype=np.float64))
-        return Energy(value, value, 0.0, 2 * (field - target))
-
-    plain = descend(bowl, np.zeros_like(target), 30, 0.0, 1.0)
-    assert np.abs(plain - target).max() < 1e-3
-    drift = np.full_like(target, 0.25)
-    energies: list[float] = []
-    descend(
-        bowl, target + 0.25, 5, 0.0, 1.0, drift=drift, note=lambda _, energy: energies.append(energy.total)
-    )
-    assert energies[0] == pytest.approx(0.0, abs=1e-6)
-
-
-# settings
+    one = {"model": model, "metric": "ssd", "shrink": (1.0,), "iterations": (1,)}
+    warm = run(fixed, moving, truth, **one).iterations[0]
+    assert warm.data_term < 0.3 * run(fixed, moving, **one).iterations[0].data_term
 
 
 @pytest.mark.parametrize(
@@ -267,8 +246,9 @@ def test_descent_takes_the_drift_out_and_then_goes_down() -> None:
     ],
 )
 def test_impossible_settings_name_their_key(settings: dict[str, object], words: str) -> None:
-    with pytest.raises(InputError, match=words):
+    with pytest.raises(InputError, match=words) as caught:
         RegistrationSettings.from_dict({"deformable": settings})
+    assert "\n" not in str(caught.value)
 
 
 def test_settings_survive_a_round_trip() -> None:
@@ -280,54 +260,3 @@ def test_settings_survive_a_round_trip() -> None:
     }
     settings = RegistrationSettings.from_dict({"deformable": chosen})
     assert RegistrationSettings.from_dict(settings.to_dict()) == settings
-
-
-def test_an_affine_without_a_middle_is_refused() -> None:
-    grid = Grid((8, 8, 8), np.eye(4))
-    with pytest.raises(InputError, match="half turn"):
-        middle_frame(grid, grid, Affine(np.diag([-1.0, -1.0, 1.0, 1.0])))
-
-
-# the middle, and kernels
-
-
-def test_the_middle_grid_does_not_depend_on_the_order() -> None:
-    first, second = Grid(SHAPE, ANISOTROPIC), Grid((30, 33, 28), TURNED)
-    one, other = middle_grid(first, second), middle_grid(second, first)
-    points = one.world_points().reshape(-1, 3)
-    voxels = other.to_voxel(points)
-    np.testing.assert_allclose(voxels, np.rint(voxels), atol=1e-9)
-    assert one.size == other.size
-    for grid in (first, second):
-        inside = one.to_voxel(grid.corners())
-        assert (inside >= -0.5 - 1e-6).all()
-        assert (inside <= np.array(one.shape) - 0.5 + 1e-6).all()
-
-
-def test_the_logarithm_is_the_inverse_of_the_exponential() -> None:
-    velocity = known_warp(Grid(SHAPE, np.eye(4)), 2.0).field
-    found = logarithm(exponential(velocity))
-    assert np.abs(exponential(found) - exponential(velocity)).max() < 0.1
-    assert np.abs(found - velocity).mean() < 0.01
-
-
-def test_a_carried_displacement_is_the_same_map() -> None:
-    grid, other = Grid(SHAPE, ANISOTROPIC), Grid((60, 62, 58), TURNED)
-    warp = known_warp(grid)
-    centred = Affine.from_parameters(grid.centre - other.centre).matrix @ other.affine
-    matrix = grid.inverse_affine @ centred
-    carried = Displacement(carry_field(warp.field, matrix, other.shape), Grid(other.shape, centred))
-    points = inner_points(Image(warp.field[..., 0], grid))
-    assert np.linalg.norm(carried(points) - warp(points), axis=1).mean() < 0.05
-    np.testing.assert_allclose(carry_field(warp.field, np.eye(4), SHAPE), warp.field, atol=1e-6)
-
-
-def test_the_inner_product_agrees_with_numpy_on_any_number_of_threads() -> None:
-    first, second = np.random.default_rng(4).standard_normal((2, 33, 20, 18, 3)).astype(np.float32)
-    found = []
-    for threads in (1, 2, 3):
-        set_threads(threads)
-        found.append(inner_product(first, second))
-    set_threads(0)
-    assert found[0] == pytest.approx(np.vdot(first.astype(np.float64), second.astype(np.float64)), rel=1e-4)
-    assert found[0] == found[1] == found[2]

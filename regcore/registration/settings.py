@@ -9,7 +9,18 @@ from typing import Any
 from regcore.errors import InputError
 
 LINEAR_MODELS = ("translation", "rigid", "similarity", "affine")
-METRICS = ("ssd", "sad", "ncc", "lncc", "mi", "nmi", "ecc", "mind")
+# how much a measure falls while it is worth a deformation, beside lncc: weights of regularisers go with it
+METRIC_RANGES = {
+    "ssd": 0.03,
+    "sad": 0.15,
+    "ncc": 0.25,
+    "lncc": 1.0,
+    "mi": 1.5,
+    "nmi": 0.35,
+    "ecc": 0.6,
+    "mind": 0.05,
+}
+METRICS = tuple(METRIC_RANGES)
 INITIALISATIONS = ("center_of_mass", "moments", "identity")
 DEFORMABLE_MODELS = ("greedy", "displacement", "velocity", "symmetric")
 DEFAULT_WEIGHTS = {"diffusion": 0.4, "bending": 2.0, "elastic": 0.3, "total_variation": 0.2}
@@ -136,9 +147,9 @@ class DeformableSettings(MetricSettings):
     regulariser : {"diffusion", "bending", "elastic", "total_variation"}
         What R measures (see `regcore.regularisers`).
     regularisation_weight : float, optional
-        How much R counts, for ``bending`` in mm2; None takes the regulariser's own: 0.4 for diffusion, 0.3
-        for elastic, 0.2 for total variation, twice the squared voxel size for bending. ``greedy`` has no R
-        and refuses a weight.
+        How much R counts, for ``bending`` in mm2; None takes the regulariser's own (for lncc 0.4 for
+        diffusion, 0.3 for elastic, 0.2 for total variation, twice the squared voxel size for bending; for
+        other measures as much less or more as their range is). ``greedy`` has no R and refuses a weight.
     lame_mu, lame_lambda : float
         Lame parameters of the regulariser ``elastic``: resistance to shear, and to change of volume.
     step_vox : float

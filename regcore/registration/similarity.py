@@ -67,6 +67,10 @@ def _lncc(fixed: Float32, settings: Settings) -> Metric:
     return partial(lncc.value_and_gradient, fixed, radius=settings.radius, out=out, scratch=scratch)
 
 
+def _entropies(measure: Callable[..., tuple[float, Float32]], fixed: Float32, settings: Settings) -> Metric:
+    return partial(measure, fixed, bins=settings.bins, smooth_fixed=settings.model == "symmetric")
+
+
 def _mind(fixed: Float32, settings: Settings) -> Metric:
     sigma, dilation = settings.patch_sigma_vox, settings.dilation
     prepared = mind.prepare(fixed, sigma, dilation)
@@ -80,9 +84,9 @@ MEASURES: dict[str, Callable[[Float32, Settings], Metric]] = {
     "sad": lambda fixed, settings: partial(sad.value_and_gradient, fixed, epsilon=settings.epsilon),
     "ncc": lambda fixed, settings: partial(ncc.value_and_gradient, fixed),
     "lncc": _lncc,
-    "mi": lambda fixed, settings: partial(mi.value_and_gradient, fixed, bins=settings.bins),
-    "nmi": lambda fixed, settings: partial(nmi.value_and_gradient, fixed, bins=settings.bins),
-    "ecc": lambda fixed, settings: partial(ecc.value_and_gradient, fixed, bins=settings.bins),
+    "mi": partial(_entropies, mi.value_and_gradient),
+    "nmi": partial(_entropies, nmi.value_and_gradient),
+    "ecc": partial(_entropies, ecc.value_and_gradient),
     "mind": _mind,
 }
 assert tuple(MEASURES) == METRICS

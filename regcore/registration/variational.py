@@ -25,7 +25,7 @@ from regcore.registration.descent import Energy, descend
 from regcore.registration.linear import IterationRow
 from regcore.registration.middle import Frame, middle_frame
 from regcore.registration.pyramid import finest_spacing, level_factors, working_crop
-from regcore.registration.settings import DEFAULT_WEIGHTS, DeformableSettings
+from regcore.registration.settings import DEFAULT_WEIGHTS, METRIC_RANGES, DeformableSettings
 from regcore.registration.similarity import Channel, Metric, at_level, similarity
 from regcore.regularisers import bending, diffusion, elastic, total_variation
 from regcore.space import Array, Grid
@@ -48,10 +48,17 @@ def regulariser_of(settings: DeformableSettings) -> Regulariser:
 
 
 def weight_of(settings: DeformableSettings, grid: Grid) -> float:
-    """Weight of the regulariser; its own where none is set, which for bending goes with the voxels' area."""
+    """Weight of the regulariser; its own where none is set, which for bending goes with the voxels' area.
+
+    Examples
+    --------
+    >>> grid = Grid((9, 9, 9), np.diag([2.0, 2.0, 3.0, 1.0]))
+    >>> weight_of(DeformableSettings(model="velocity", regulariser="bending"), grid)
+    8.0
+    """
     if settings.regularisation_weight is not None:
         return settings.regularisation_weight
-    own = DEFAULT_WEIGHTS[settings.regulariser]
+    own = DEFAULT_WEIGHTS[settings.regulariser] * METRIC_RANGES[settings.metric]
     return own * finest_spacing(grid) ** 2 if settings.regulariser == "bending" else own
 
 
@@ -84,10 +91,12 @@ def _side(images: list[Image], mask: Image | None, to_image: Affine) -> _Side:
 
 def _fading(image: Image) -> Image:
     """An image with a border that fades to zero: a jump where a point leaves it would stop a descent."""
-    border = [0 if n == 1 else FADING_VOX for n in image.grid.shape]
-    beyond = [n + b for n, b in zip(image.grid.shape, border, strict=True)]
-    data = np.pad(image.data, [(b, b) for b in border], mode="linear_ramp")
-    return Image(data, image.grid.crop([-b for b in border], beyond))
+    solid = (np.array(image.grid.shape) > 1).astype(int)
+    faded = np.pad(image.data, FADING_VOX * solid[:, None], mode="linear_ramp")
+    # and a zero beyond: the outermost half voxel of an image has the slope before it, but does not change
+    border = (FADING_VOX + 1) * solid
+    grid = image.grid.crop([-int(b) for b in border], [int(n) for n in image.grid.shape + border])
+    return Image(np.pad(faded, solid[:, None]), grid)
 
 
 def _term_on_fixed(
@@ -129,9 +138,9 @@ def _term_in_middle(
         value, slope = similarity(behind, settings)(ahead, counted)
         back_value, back_slope = similarity(ahead, settings)(behind, counted)
         total += share * (value + back_value) / 2
-        factor = np.float32(share / 2)
-        gradient += factor * displacement_gradient(slope, derivative, matrix)
-        back_gradient += factor * displacement_gradient(back_slope, back_derivative, back_matrix)
+        # either order has the same value, so that the derivative by either image is that of one order
+        gradient += np.float32(share) * displacement_gradient(slope, derivative, matrix)
+        back_gradient += np.float32(share) * displacement_gradient(back_slope, back_derivative, back_matrix)
     # half the velocity moves either image, against one another
     return total, np.float32(0.5) * (adjoint(gradient) - back_adjoint(back_gradient))
 

@@ -21,6 +21,23 @@ from regcore.transforms import Affine
 
 SEARCH_ITERATIONS = 8
 PARAMETERS = {"translation": 3, "rigid": 6, "similarity": 7, "affine": 12}
+TURNS: Array = np.array(
+    [
+        [[0.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]],
+        [[0.0, 0.0, 1.0], [0.0, 0.0, 0.0], [-1.0, 0.0, 0.0]],
+        [[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 0.0]],
+    ]
+)
+"""Generators of rotations about x, y and z."""
+_UNIT: Array = np.eye(9).reshape(9, 3, 3)
+STRETCHES: dict[str, Array] = {
+    "translation": _UNIT[:0],
+    "rigid": _UNIT[:0],
+    "similarity": np.eye(3)[None],
+    # along x, y and z, then shears xy, xz and yz
+    "affine": np.concatenate([_UNIT[[0, 4, 8]], _UNIT[[1, 2, 5]] + _UNIT[[3, 6, 7]]]),
+}
+"""Generators of the symmetric part of each model."""
 
 
 class IterationRow(NamedTuple):
@@ -53,27 +70,38 @@ class LinearModel:
 
     def matrix(self, parameters: Array) -> Array:
         """World-to-world matrix, shape (4, 4), mm."""
-        scaled = np.zeros(12)
-        scaled[: self.size] = parameters
-        strain = np.zeros((3, 3))
-        if self.model == "similarity":
-            strain = np.eye(3) * scaled[6] / self.radius_mm
-        elif self.model == "affine":
-            a, b, c, d, e, f = scaled[6:] / self.radius_mm
-            strain = np.array([[a, d, e], [d, b, f], [e, f, c]])
-        change = np.eye(4)
-        rotation = Affine.from_parameters(rotation=scaled[3:6] / self.radius_mm).matrix[:3, :3]
-        change[:3, :3] = rotation @ scipy.linalg.expm(strain)
-        change[:3, 3] = self.centre - change[:3, :3] @ self.centre + scaled[:3]
-        return self.start @ change
+        return self.matrix_and_jacobian(parameters)[0]
 
-    def jacobian(self, parameters: Array) -> Array:
-        """Derivative of the top three rows of `matrix` by each parameter, shape (n, 3, 4)."""
-        step = 1e-4
-        steps = np.eye(self.size) * step
-        return np.array(
-            [(self.matrix(parameters + s) - self.matrix(parameters - s))[:3] / (2 * step) for s in steps]
-        )
+    def matrix_and_jacobian(self, parameters: Array) -> tuple[Array, Array]:
+        """World-to-world matrix, shape (4, 4), and the derivative of its top rows, shape (n, 3, 4)."""
+        scaled = parameters[3:] / self.radius_mm
+        turn, by_turn = _exponential(scaled[:3], TURNS[: len(scaled)])
+        stretch, by_stretch = _exponential(scaled[3:], STRETCHES[self.model])
+        linear = turn @ stretch
+        change = np.eye(4)
+        change[:3, :3] = linear
+        change[:3, 3] = self.centre - linear @ self.centre + parameters[:3]
+        derivative = np.zeros((self.size, 3, 4))
+        derivative[:3, :, 3] = np.eye(3)
+        by_linear = np.concatenate([by_turn @ stretch, turn @ by_stretch]) / self.radius_mm
+        derivative[3:, :, :3] = by_linear
+        derivative[3:, :, 3] = -by_linear @ self.centre
+        return self.start @ change, self.start[:3, :3] @ derivative
+
+
+def _exponential(coefficients: Array, basis: Array) -> tuple[Array, Array]:
+    """Exponential of a combination of (n, 3, 3) matrices, and its derivative by each coefficient.
+
+    The derivative along E of exp(A) is a block of exp([[A, E], [0, A]]) (Van Loan 1978,
+    doi:10.1109/TAC.1978.1101743).
+    """
+    if not len(basis):
+        return np.eye(3), np.zeros((0, 3, 3))
+    blocks = np.zeros((len(basis), 6, 6))
+    blocks[:, :3, :3] = blocks[:, 3:, 3:] = np.tensordot(coefficients, basis, axes=1)
+    blocks[:, :3, 3:] = basis
+    powers = scipy.linalg.expm(blocks)
+    return powers[0, :3, :3], powers[:, :3, 3:]
 
 
 def _weights(
@@ -186,8 +214,9 @@ class _Level:
         weights = _weights(grid, start, self.fixed_mask, self.moving_mask)
 
         def energy(parameters: Array) -> tuple[float, Array]:
-            value, by_matrix = _energy(self.channels, model.matrix(parameters), weights)
-            change = np.einsum("nij,ij->n", model.jacobian(parameters), by_matrix)
+            matrix, jacobian = model.matrix_and_jacobian(parameters)
+            value, by_matrix = _energy(self.channels, matrix, weights)
+            change = np.einsum("nij,ij->n", jacobian, by_matrix)
             return value, _in_plane(change, grid) if grid.is_2d else change
 
         def callback(intermediate_result: scipy.optimize.OptimizeResult) -> None:

@@ -10,6 +10,8 @@ from regcore.errors import InputError
 
 LINEAR_MODELS = ("translation", "rigid", "similarity", "affine")
 METRICS = ("ssd", "sad", "ncc", "lncc", "mi", "nmi", "ecc", "mind")
+NATIVE = 1.1
+"""A level less coarse than this many of the image's voxels is the image itself."""
 INITIALISATIONS = ("center_of_mass", "moments", "identity")
 
 
@@ -25,13 +27,16 @@ def _number(key: str, value: object, least: float, most: float, *, whole: bool =
         raise InputError(f"{key}: expected {wanted}, found {value!r}")
 
 
-def _levels(key: str, shrink: tuple[float, ...], iterations: tuple[int, ...]) -> None:
-    if not shrink or len(shrink) != len(iterations):
+def _levels(
+    key: str, shrink: tuple[float, ...], iterations: tuple[int, ...], spacing_mm: tuple[float, ...] = ()
+) -> None:
+    name, sizes = ("spacing_mm", spacing_mm) if spacing_mm else ("shrink", shrink)
+    if not sizes or len(sizes) != len(iterations):
         raise InputError(
-            f"{key}.iterations: expected as many levels as shrink ({len(shrink)}), found {len(iterations)}"
+            f"{key}.iterations: expected as many levels as {name} ({len(sizes)}), found {len(iterations)}"
         )
-    for factor in shrink:
-        _number(f"{key}.shrink", factor, 1, 64)
+    for size in sizes:
+        _number(f"{key}.{name}", size, 1e-6 if spacing_mm else 1, 64)
     for count in iterations:
         _number(f"{key}.iterations", count, 0, 10000, whole=True)
 
@@ -121,6 +126,9 @@ class DeformableSettings(MetricSettings):
         Voxel size of each level as a multiple of the finest voxel size of the fixed image.
     iterations : tuple of int
         Most iterations at each level.
+    spacing_mm : tuple of float
+        Voxel size of each level in mm, coarsest first, instead of `shrink`: one setting for images of any
+        resolution. The first level that is finer than the image is the image's own, and the last.
     update_sigma_vox : float
         Gaussian on every update (a fluid prior), voxels of the level.
     field_sigma_vox : float
@@ -136,6 +144,7 @@ class DeformableSettings(MetricSettings):
     metric: str = "lncc"
     shrink: tuple[float, ...] = (4.0, 2.0, 1.0)
     iterations: tuple[int, ...] = (100, 50, 20)
+    spacing_mm: tuple[float, ...] = ()
     update_sigma_vox: float = 1.4
     field_sigma_vox: float = 0.4
     step_vox: float = 0.5
@@ -144,11 +153,35 @@ class DeformableSettings(MetricSettings):
     def __post_init__(self) -> None:
         """Refuse values that cannot work."""
         self._check_metric("deformable", self.metric)
-        _levels("deformable", self.shrink, self.iterations)
+        _levels("deformable", self.shrink, self.iterations, self.spacing_mm)
+        if list(self.spacing_mm) != sorted(self.spacing_mm, reverse=True):
+            raise InputError(f"deformable.spacing_mm: expected coarsest first, found {self.spacing_mm}")
         _number("deformable.update_sigma_vox", self.update_sigma_vox, 0, 32)
         _number("deformable.field_sigma_vox", self.field_sigma_vox, 0, 32)
         _number("deformable.step_vox", self.step_vox, 0.01, 1)
         _number("deformable.tolerance", self.tolerance, 0, 1)
+
+    def levels(self, finest_mm: float) -> list[tuple[float, int]]:
+        """Shrink factor and iterations of each level for images whose finest voxel size is given.
+
+        Examples
+        --------
+        >>> settings = DeformableSettings(spacing_mm=(8, 4, 2, 1), iterations=(90, 60, 30, 10))
+        >>> settings.levels(1.5)
+        [(5.333333333333333, 90), (2.6666666666666665, 60), (1.3333333333333333, 30), (1.0, 10)]
+        >>> settings.levels(2.0)
+        [(4.0, 90), (2.0, 60), (1.0, 30)]
+        """
+        if not self.spacing_mm:
+            return list(zip(self.shrink, self.iterations, strict=True))
+        found: list[tuple[float, int]] = []
+        for spacing, count in zip(self.spacing_mm, self.iterations, strict=True):
+            # a level hardly coarser than the image would be that image, only blurred
+            factor = spacing / finest_mm
+            found.append((factor if factor > NATIVE else 1.0, count))
+            if factor <= NATIVE:
+                break
+        return found
 
 
 def _from_dict(kind: type[Any], key: str, values: Mapping[str, Any]) -> Any:

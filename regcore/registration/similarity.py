@@ -64,7 +64,8 @@ def unit_range(image: Image, mask: Image | None = None) -> Image:
 
 def _lncc(fixed: Float32, settings: Settings) -> Metric:
     out, scratch = np.empty_like(fixed), np.empty((3, *fixed.shape), np.float32)
-    return partial(lncc.value_and_gradient, fixed, radius=settings.radius, out=out, scratch=scratch)
+    buffers = {"out": out, "scratch": scratch, "prepared": lncc.prepare(fixed, settings.radius)}
+    return partial(lncc.value_and_gradient, fixed, radius=settings.radius, **buffers)
 
 
 def _mind(fixed: Float32, settings: Settings) -> Metric:

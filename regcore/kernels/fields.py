@@ -3,9 +3,9 @@
 import numpy as np
 import numpy.typing as npt
 
-from regcore.kernels.compose import read_vector
 from regcore.kernels.layout import components, empty_field, from_components
 from regcore.kernels.parallel import kernel, run_blocks
+from regcore.kernels.sample import bracket
 
 Float32 = npt.NDArray[np.float32]
 
@@ -76,19 +76,39 @@ def matrix_gradient(slope: Float32, image_gradient: Float32) -> npt.NDArray[np.f
 
 
 @kernel
+def _axis_samples(size, scale, shift, old_size):  # type: ignore[no-untyped-def]
+    """Lower and upper sample of every new voxel along an axis, and the weight of the upper one."""
+    low, high = np.empty(size, np.int32), np.empty(size, np.int32)
+    weight = np.empty(size, np.float32)
+    for i in range(size):
+        low[i], high[i], weight[i] = bracket(scale * np.float32(i) + shift, old_size)
+    return low, high, weight
+
+
+@kernel
 def _resize(start, stop, field, scale, shift, out):  # type: ignore[no-untyped-def]
+    _, nx, ny, nz = out.shape
+    one = np.float32(1)
+    x0, x1, wx = _axis_samples(nx, scale[0], shift[0], field.shape[1])
+    y0, y1, wy = _axis_samples(ny, scale[1], shift[1], field.shape[2])
+    z0, z1, wz = _axis_samples(nz, scale[2], shift[2], field.shape[3])
+    row = np.empty(field.shape[3], np.float32)
     for x in range(start, stop):
-        for y in range(out.shape[2]):
-            for z in range(out.shape[3]):
-                ux, uy, uz = read_vector(
-                    field,
-                    scale[0] * np.float32(x) + shift[0],
-                    scale[1] * np.float32(y) + shift[1],
-                    scale[2] * np.float32(z) + shift[2],
-                )
-                out[0, x, y, z] = ux / scale[0]
-                out[1, x, y, z] = uy / scale[1]
-                out[2, x, y, z] = uz / scale[2]
+        for y in range(ny):
+            # the weights across a row are the same all along it: blend four rows, then read between voxels
+            w10, w01 = wx[x] * (one - wy[y]), (one - wx[x]) * wy[y]
+            w11 = wx[x] * wy[y]
+            w00 = one - w10 - w01 - w11
+            for axis in range(3):
+                r00, r01 = field[axis, x0[x], y0[y]], field[axis, x0[x], y1[y]]
+                r10, r11 = field[axis, x1[x], y0[y]], field[axis, x1[x], y1[y]]
+                inverse = one / scale[axis]
+                for z in range(len(row)):
+                    row[z] = inverse * (w00 * r00[z] + w01 * r01[z] + w10 * r10[z] + w11 * r11[z])
+                line = out[axis, x, y]
+                for z in range(nz):
+                    low = row[z0[z]]
+                    line[z] = low + wz[z] * (row[z1[z]] - low)
 
 
 def resize_field(

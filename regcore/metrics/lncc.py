@@ -111,7 +111,10 @@ def _statistics(start, stop, fixed, radius, floor, out):  # type: ignore[no-unty
 
 @kernel
 def _coefficients(start, stop, fixed, prepared, warped, weights, radius, floor, out):  # type: ignore
-    """Per window: the weights of fixed, warped and one in the gradient; returns the sum of correlations."""
+    """Per window: the weights of fixed, warped and one in the gradient.
+
+    Returns the sums of the weighted squared correlations and of the weights.
+    """
     nx, ny, nz = fixed.shape
     depth = 2 * radius + 1
     planes = np.empty((3, depth, ny, nz), np.float32)
@@ -122,7 +125,7 @@ def _coefficients(start, stop, fixed, prepared, warped, weights, radius, floor, 
     counts_z = window_counts(nz, radius)
     filled = max(start - radius, 0)
     one, two, zero = np.float32(1), np.float32(2), np.float32(0)
-    value = np.float64(0.0)
+    value, total_weight = np.float64(0.0), np.float64(0.0)
     for x in range(start, stop):
         low, high = max(x - radius, 0), min(x + radius, nx - 1)
         while filled <= high:
@@ -143,7 +146,7 @@ def _coefficients(start, stop, fixed, prepared, warped, weights, radius, floor, 
             sum_w, sum_ww, sum_fw = total[0, y], total[1, y], total[2, y]
             mean, precision, weight = prepared[0, x, y], prepared[1, x, y], weights[x, y]
             of_fixed, of_warped, of_one = out[0, x, y], out[1, x, y], out[2, x, y]
-            row_value = zero
+            row_value, row_weight = zero, zero
             for z in range(nz):
                 share = inverse / counts_z[z]
                 m = sum_w[z] * share
@@ -151,13 +154,15 @@ def _coefficients(start, stop, fixed, prepared, warped, weights, radius, floor, 
                 inverse_w = one / (max(sum_ww[z] * share - m * m, zero) + floor)
                 slope = weight[z] * covariance * precision[z] * inverse_w
                 row_value += slope * covariance
+                row_weight += weight[z]
                 a = two * slope * share
                 b = a * covariance * inverse_w
                 of_fixed[z] = a
                 of_warped[z] = b
                 of_one[z] = a * mean[z] - b * m
             value += np.float64(row_value)
-    return value
+            total_weight += np.float64(row_weight)
+    return value, total_weight
 
 
 @kernel
@@ -230,10 +235,10 @@ def value_and_gradient(
     out = np.empty_like(fixed) if out is None else out
     scratch = np.empty((3, *fixed.shape), np.float32) if scratch is None else scratch
     prepared = prepare(fixed, radius) if prepared is None else prepared
-    total_weight = max(float(weights.sum(dtype=np.float64)), 1.0)
     size, block, floor = fixed.shape[0], BLOCK_PLANES, np.float32(VARIANCE_FLOOR)
     arrays = fixed, prepared, warped, weights, radius, floor, scratch
     parts = run_blocks(_coefficients, size, *arrays, block=block)
+    total_weight = max(sum(part[1] for part in parts), 1.0)
     scale = np.float32(1 / total_weight)
     run_blocks(_gradient, size, fixed, warped, scratch, radius, scale, out, block=block)
-    return 1.0 - sum(parts) / total_weight, out
+    return 1.0 - sum(part[0] for part in parts) / total_weight, out

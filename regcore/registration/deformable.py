@@ -134,17 +134,18 @@ def _run_level(
             break
         for axis in flat:
             update[..., axis] = 0
-        gaussian_smooth(update, settings.update_sigma_vox, scratch=other, out=update)
-        longest = longest_vector(update)
+        step = gaussian_smooth(update, settings.update_sigma_vox, out=other)
+        longest = longest_vector(step)
         if longest == 0:
             break
         scale = -settings.step_vox / longest
         if drift is not None:
-            update -= drift / np.float32(scale)
-        compose(field, update, scale, out=other)
-        field, other = other, field
+            step -= drift / np.float32(scale)
+        # three buffers take turns: nothing is written where it is read
         if settings.field_sigma_vox > 0:
-            gaussian_smooth(field, settings.field_sigma_vox, scratch=other, out=field)
+            gaussian_smooth(compose(field, step, scale, out=update), settings.field_sigma_vox, out=field)
+        else:
+            field, update = compose(field, step, scale, out=update), field
     return field
 
 

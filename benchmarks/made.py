@@ -78,21 +78,21 @@ def lung_pair(folder: Path, source: Path) -> Pair:
 
 
 def small_pair(folder: Path) -> Pair:
-    """Two noisy blobs of 32 voxels a side, with their outlines as labels."""
+    """Two blobs of 32 voxels a side, one a voxel from the other, with their outlines as labels."""
     subjects = [
         Subject(name, folder / f"{name}.nii.gz", folder / f"{name}_dseg.nii.gz")
         for name in ("fixed", "moving")
     ]
-    grid = Grid((32, 32, 32), np.eye(4))
-    for number, subject in enumerate(subjects):
-        if subject.image.exists():
-            continue
-        random = np.random.default_rng([32, number])
-        distance = ((grid.world_points() - (15.5 + number)) ** 2).sum(axis=-1)
-        noise = ndimage.gaussian_filter(random.standard_normal(grid.shape), 2)
-        blob = np.exp(-distance / 100) + 0.3 * noise
-        write_image(subject.labels, Image((distance < 64).astype(np.uint8), grid), dtype="uint8")
-        write_image(subject.image, Image(blob.astype(np.float32), grid))
+    if subjects[1].image.exists():
+        return Pair(*subjects)
+    grid = Grid((33, 33, 33), np.eye(4))
+    distance = ((grid.world_points() - 16) ** 2).sum(axis=-1)
+    texture = ndimage.gaussian_filter(np.random.default_rng(32).standard_normal(grid.shape), 2)
+    blob = (np.exp(-distance / 100) * (1 + 5 * texture)).astype(np.float32)
+    for subject, part in zip(subjects, (slice(0, 32), slice(1, 33)), strict=True):
+        own = Grid((32, 32, 32), np.eye(4))
+        write_image(subject.labels, Image((distance < 64)[part, part, part].astype(np.uint8), own))
+        write_image(subject.image, Image(blob[part, part, part], own))
     return Pair(*subjects)
 
 

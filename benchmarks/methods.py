@@ -26,10 +26,13 @@ class Method:
         What must be installed.
     settings : mapping of str to str
         In words, for the table, of every task.
+    engine : str, optional
+        Run of `benchmarks.peers` that times the registration itself, where the usual one cannot.
     """
 
     module: str
     settings: Mapping[str, str]
+    engine: str | None = None
 
 
 def command(name: str, job: Job, preset: str) -> list[str]:
@@ -98,6 +101,7 @@ METHODS = {
             "NMI, 6 degrees of freedom, 100x50x10, image centres",
             "affine NMI, then WNCC 2x2x2, both 100x50x10, image centres, masks",
         ),
+        engine="greedy-in-memory",
     ),
     "ants-syn": Method(
         "ants",

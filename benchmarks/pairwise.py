@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas
 
 from benchmarks.data import Pair, Row
@@ -62,12 +63,14 @@ class Setup:
 def run_pairs(row: Row, pairs: Sequence[Pair], methods: Sequence[str], setup: Setup) -> None:
     """Register pairs with every method that is installed, as far as results are not kept already."""
     timed = len(pairs) if setup.timed is None else setup.timed
-    usable = [name for name in methods if is_installed(name)]
     for number, pair in enumerate(pairs):
+        usable = [name for name in methods if is_installed(name)]
         for repeat in range(setup.repeats if number < timed else 0):
-            for name in usable:
-                if not _times_file(row, pair, name, setup, source_mark(), repeat).exists():
-                    run_pair(row, pair, name, setup, repeat)
+            for name in list(usable):
+                if _times_file(row, pair, name, setup, source_mark(), repeat).exists():
+                    continue
+                if "failure" in run_pair(row, pair, name, setup, repeat):
+                    usable.remove(name)
         for name in usable:
             run_pair(row, pair, name, setup)
 
@@ -105,6 +108,11 @@ def run_pair(row: Row, pair: Pair, name: str, setup: Setup, repeat: int | None =
     try:
         log = kept.with_suffix(".log")
         cost = asdict(measure(command(name, job, row.preset), environment(setup.threads), log))
+        engine = METHODS[name].engine
+        if repeat is not None and engine is not None:
+            measure(
+                command(engine, job, row.preset), environment(setup.threads), log.with_suffix(".engine.log")
+            )
         cost |= {"engine_s": engine_seconds(name, job), **_circumstances(row, name, setup)}
         if not scored:
             labels = labels_file(row, pair, name, setup)
@@ -147,7 +155,9 @@ def kept_results(
                 result |= {"runs": len(files), "date": last["date"], "machine": last["machine"]}
                 result |= {"threads": setup.threads, **times[list(COSTS)].median().to_dict()}
             rows.append(result)
-    return pandas.DataFrame(rows)
+    table = pandas.DataFrame(rows)
+    missing = [name for name in ("pair", "method", "runs", *COSTS) if name not in table]
+    return table.assign(**dict.fromkeys(missing, np.nan))
 
 
 def newest_mark(row: Row, setup: Setup) -> str:

@@ -47,27 +47,46 @@ class Job:
     moving_mask: str | None = None
 
 
+def _greedy_lines(job: Job, fixed: str, moving: str, masks: list[str], affine: str, warp: str) -> list[str]:
+    inside = f"-gm {masks[0]} -mm {masks[1]}" if masks else ""
+    common = f"-d 3 -threads {job.threads} -V 0 -i {fixed} {moving} {inside} -n 100x50x10"
+    dof = "-dof 6" if job.task == "rigid" else ""
+    linear = f"{common} -a {dof} -m NMI -ia-image-centers -o {affine}"
+    begin = "" if job.task == "deformable" else f"-it {affine}"
+    deformable = f"{common} -m {'WNCC' if masks else 'NCC'} 2x2x2 {begin} -o {warp}"
+    return {"deformable": [deformable], "rigid": [linear]}.get(job.task, [linear, deformable])
+
+
 def _run_greedy(job: Job) -> float:
     from picsl_greedy import Greedy3D
 
-    greedy = Greedy3D()
-    affine, warp = f"{job.folder}/affine.mat", f"{job.folder}/warp.nii.gz"
-    masks = f"-gm {job.fixed_mask} -mm {job.moving_mask}" if job.fixed_mask else ""
-    common = f"-d 3 -threads {job.threads} -V 0 -i {job.fixed} {job.moving} {masks} -n 100x50x10"
-    chain = []
+    greedy, affine, warp = Greedy3D(), f"{job.folder}/affine.mat", f"{job.folder}/warp.nii.gz"
+    masks = [job.fixed_mask, job.moving_mask] if job.fixed_mask and job.moving_mask else []
     start = time.perf_counter()
-    if job.task != "deformable":
-        dof = "-dof 6" if job.task == "rigid" else ""
-        greedy.execute(f"{common} -a {dof} -m NMI -ia-image-centers -o {affine}")
-        chain = [affine]
-    if job.task != "rigid":
-        begin = f"-it {affine}" if chain else ""
-        greedy.execute(f"{common} -m {'WNCC' if masks else 'NCC'} 2x2x2 {begin} -o {warp}")
-        chain = [warp, *chain]
+    for line in _greedy_lines(job, job.fixed, job.moving, masks, affine, warp):
+        greedy.execute(line)
     seconds = time.perf_counter() - start
-    warped = f"-rf {job.fixed} -rm {job.moving} {job.folder}/warped.nii.gz -r {' '.join(chain)}"
-    greedy.execute(f"-d 3 -threads {job.threads} -V 0 {warped}")
+    chain = {"deformable": warp, "rigid": affine}.get(job.task, f"{warp} {affine}")
+    images = f"-rf {job.fixed} -rm {job.moving} {job.folder}/warped.nii.gz"
+    greedy.execute(f"-d 3 -threads {job.threads} -V 0 {images} -r {chain}")
     return seconds
+
+
+def _run_greedy_in_memory(job: Job) -> float:
+    # reading and writing files is part of greedy's own calls, so its engine is timed apart: in one process
+    # with the above it would need more memory than greedy as it is mostly run
+    import SimpleITK
+    from picsl_greedy import Greedy3D
+
+    paths = {"fixed": job.fixed, "moving": job.moving}
+    if job.fixed_mask and job.moving_mask:
+        paths |= {"fixed_mask": job.fixed_mask, "moving_mask": job.moving_mask}
+    images = {name: SimpleITK.ReadImage(path, SimpleITK.sitkFloat32) for name, path in paths.items()}
+    greedy, results = Greedy3D(), {"affine": None, "warp": None}
+    start = time.perf_counter()
+    for line in _greedy_lines(job, "fixed", "moving", list(paths)[2:], "affine", "warp"):
+        greedy.execute(line, **images, **{name: None for name in results if line.endswith(f"-o {name}")})
+    return time.perf_counter() - start
 
 
 def _ants(kinds: Mapping[str, str]) -> Callable[[Job], float]:
@@ -197,6 +216,7 @@ ANTS = {
 }
 RUNS: dict[str, Callable[[Job], float]] = {
     "greedy": _run_greedy,
+    "greedy-in-memory": _run_greedy_in_memory,
     **{name: _ants(kinds) for name, kinds in ANTS.items()},
     "elastix": _run_elastix,
     "dipy": _run_dipy,

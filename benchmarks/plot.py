@@ -13,6 +13,7 @@ from benchmarks.data import Row
 
 matplotlib.use("Agg")
 from matplotlib import pyplot
+from matplotlib.lines import Line2D
 
 # Okabe and Ito's colours, told apart by every kind of colour vision; the marks tell them apart without colour
 STYLES = {
@@ -45,7 +46,7 @@ def draw(results: Mapping[str, tuple[Row, pandas.DataFrame]], path: Path) -> Non
     results : mapping of str to (Row, DataFrame)
         Of every row its results (see `kept_results`).
     path : Path
-        Picture to write, 1600 pixels wide.
+        Picture to write, 1280 pixels wide.
     """
     shown = {name: results[name] for name in TITLES if name in results}
     lines = -(-(len(shown) + 1) // COLUMNS)
@@ -57,32 +58,36 @@ def draw(results: Mapping[str, tuple[Row, pandas.DataFrame]], path: Path) -> Non
         for panel in axes.flat[len(shown) :]:
             panel.axis("off")
         used = [name for name in STYLES if any((table.method == name).any() for _, table in shown.values())]
-        handles = [_mark(axes.flat[-1], name, [], [], False) for name in used]
-        handles += [_mark(axes.flat[-1], "greedy", [], [], True, color="0.5")]
-        names = [*used, "rough time, beside other work"]
-        axes.flat[len(shown)].legend(handles, names, loc="center left", frameon=False)
+        handles = [*(_mark(name, [], [], False) for name in used), _mark("greedy", [], [], True, "0.5")]
+        names = [*used, "rough time, taken beside other work"]
+        # laid out as a panel's content the legend would squeeze all panels
+        axes.flat[len(shown)].legend(handles, names, loc="center left", frameon=False).set_in_layout(False)
         path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=200)
+        figure.savefig(path, dpi=160)
         pyplot.close(figure)
 
 
 def _panel(panel: Any, row: Row, table: pandas.DataFrame) -> None:
     good = table[table[row.accuracy].notna()] if row.accuracy in table else table.iloc[:0]
-    for name, mine in good.groupby("method", sort=False):
-        timed = mine[mine.runs > 0]
-        times = (timed if len(timed) else mine).wall_s
-        _mark(panel, str(name), [times.median()], [mine[row.accuracy].mean()], not len(timed))
     panel.set_xscale("log")
     panel.margins(0.12, 0.15)
+    for name, mine in good.groupby("method", sort=False):
+        timed = mine[mine.runs > 0]
+        time, value = (timed if len(timed) else mine).wall_s.median(), mine[row.accuracy].mean()
+        panel.add_line(_mark(str(name), [time], [value], not len(timed)))
+        if len(mine) < good.pair.nunique():
+            of = f"{len(mine)} pair{'s' * (len(mine) > 1)}"
+            panel.annotate(of, (time, value), (0, -11), textcoords="offset points", ha="center", fontsize=7)
+    panel.autoscale_view()
     if row.accuracy != "dice":
         panel.invert_yaxis()
     panel.xaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
     panel.xaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
     low, high = panel.get_xlim()
-    if high / low < 10:
-        # less than a decade: a tick at every step of it would crowd, one at each power of ten be too few
+    if high / low < 20:
+        # a tick at each power of ten would be too few
         panel.set_xticks([value for value in _round_steps() if low <= value <= high])
-    panel.set_xlabel("whole process (s)")
+    panel.set_xlabel("whole process (s)", labelpad=1)
     panel.set_ylabel(AXES[row.accuracy])
     panel.grid(alpha=0.25, linewidth=0.6)
 
@@ -91,13 +96,13 @@ def _round_steps() -> list[float]:
     return [float(step * 10.0**power) for power in range(-2, 5) for step in (1, 2, 5)]
 
 
-def _mark(panel: Any, name: str, times: list[float], values: list[float], rough: bool, **how: Any) -> Any:
-    colour, mark = STYLES[name]
-    colour = how.get("color", colour)
-    (handle,) = panel.plot(
+def _mark(name: str, times: list[float], values: list[float], rough: bool, colour: str = "") -> Line2D:
+    own, mark = STYLES[name]
+    colour = colour or own
+    return Line2D(
         times,
         values,
-        mark,
+        marker=mark,
         color=colour,
         markerfacecolor="white" if rough else colour,
         markersize=11 if mark == "*" else 6.5,
@@ -106,4 +111,3 @@ def _mark(panel: Any, name: str, times: list[float], values: list[float], rough:
         clip_on=False,
         zorder=3,
     )
-    return handle

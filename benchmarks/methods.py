@@ -87,8 +87,12 @@ def _without_linear(preset: str, folder: Path) -> Path:
     return settings
 
 
-def _by_task(full: str, deformable: str, rigid: str, lung: str | None = None) -> dict[str, str]:
-    return {"full": full, "deformable": deformable, "rigid": rigid, "lung": lung or f"{full}, masks"}
+def _by_task(
+    full: str, deformable: str, rigid: str, lung: str | None = None, crop: str | None = None
+) -> dict[str, str]:
+    lung = f"{full}, masks" if lung is None else lung
+    crop = full if crop is None else crop
+    return {"full": full, "deformable": deformable, "rigid": rigid, "lung": lung, "crop": crop}
 
 
 METHODS = {
@@ -100,6 +104,7 @@ METHODS = {
             "NCC 2x2x2, 100x50x10",
             "NMI, 6 degrees of freedom, 100x50x10, image centres",
             "affine NMI, then WNCC 2x2x2, both 100x50x10, image centres, masks",
+            "rigid, then deformable, both NCC 2x2x2, 100x50x10, image centres",
         ),
         engine="greedy-in-memory",
     ),
@@ -128,6 +133,7 @@ METHODS = {
             "SyN CC, defaults",
             "centre of mass, translation, rigid: MI, defaults",
             "affine MI (4 stages), then SyN CC, defaults, on masked images",
+            "affine MI (4 stages), then SyN CC of radius 2, defaults otherwise",
         ),
     ),
 }

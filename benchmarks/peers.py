@@ -50,8 +50,8 @@ class Job:
 def _greedy_lines(job: Job, fixed: str, moving: str, masks: list[str], affine: str, warp: str) -> list[str]:
     inside = f"-gm {masks[0]} -mm {masks[1]}" if masks else ""
     common = f"-d 3 -threads {job.threads} -V 0 -i {fixed} {moving} {inside} -n 100x50x10"
-    dof = "-dof 6" if job.task == "rigid" else ""
-    linear = f"{common} -a {dof} -m NMI -ia-image-centers -o {affine}"
+    how = {"rigid": "-dof 6 -m NMI", "crop": "-dof 6 -m NCC 2x2x2"}.get(job.task, "-m NMI")
+    linear = f"{common} -a {how} -ia-image-centers -o {affine}"
     begin = "" if job.task == "deformable" else f"-it {affine}"
     deformable = f"{common} -m {'WNCC' if masks else 'NCC'} 2x2x2 {begin} -o {warp}"
     return {"deformable": [deformable], "rigid": [linear]}.get(job.task, [linear, deformable])
@@ -118,6 +118,7 @@ ELASTIX_STAGES = {
     "full": ("affine", "bspline"),
     "deformable": ("bspline",),
     "rigid": ("rigid",),
+    "crop": ("affine", "bspline"),
     "lung": ("affine", "bspline"),
 }
 # of the realistic example for this very CT pair in elastix's own repository
@@ -189,7 +190,9 @@ def _run_dipy(job: Job) -> float:
         stages = stages[: 3 if job.task == "rigid" else 4]
         warped, matrix = affine_registration(moving, fixed, pipeline=stages, **grids)
     if job.task != "rigid":
-        warped, mapping = syn_registration(moving, fixed, prealign=matrix, **grids)
+        # the usual radius, 4, is too large for the coarsest level of a crop
+        radius = {"radius": 2} if job.task == "crop" else {}
+        warped, mapping = syn_registration(moving, fixed, prealign=matrix, **radius, **grids)
     seconds = time.perf_counter() - start
     save_nifti(f"{job.folder}/warped.nii.gz", warped.astype(np.float32), to_world)
     np.savetxt(f"{job.folder}/affine.txt", matrix)
@@ -199,19 +202,18 @@ def _run_dipy(job: Job) -> float:
     return seconds
 
 
+def _kinds(full: str, deformable: str, rigid: str) -> dict[str, str]:
+    return {"full": full, "crop": full, "lung": full, "deformable": deformable, "rigid": rigid}
+
+
 ANTS = {
-    "ants-syn": {"full": "SyN", "deformable": "SyNOnly", "rigid": "Rigid", "lung": "SyN"},
+    "ants-syn": _kinds("SyN", "SyNOnly", "Rigid"),
     **{
-        name: {
-            "full": f"{script}[s]",
-            "deformable": f"{script}[so]",
-            "rigid": f"{script}[r]",
-            "lung": f"{script}[s]",
-        }
-        for name, script in {
-            "ants-quick": "antsRegistrationSyNQuick",
-            "ants-full": "antsRegistrationSyN",
-        }.items()
+        name: _kinds(f"{script}[s]", f"{script}[so]", f"{script}[r]")
+        for name, script in (
+            ("ants-quick", "antsRegistrationSyNQuick"),
+            ("ants-full", "antsRegistrationSyN"),
+        )
     },
 }
 RUNS: dict[str, Callable[[Job], float]] = {

@@ -114,6 +114,8 @@ def _summarise(setup: Setup) -> None:
 
     results: dict[str, pandas.DataFrame] = {}
     for name, row in ROWS.items():
+        if not (setup.work / name).exists():
+            continue
         table = kept_results(row, pairs(row, setup.made), list(METHODS), setup, newest_mark(row, setup))
         if len(table):
             results[name] = table

@@ -7,19 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from benchmarks.peers import ENGINE_FILE, Job
 from regcore.errors import InputError
 from regcore.io.itk import read_transform
 from regcore.io.nifti import read_grid
 from regcore.io.tables import read_json
-from regcore.space import Grid
 from regcore.transforms import Affine, Chain, Displacement, Transform
 
 BothWays = tuple[Transform, Transform | None]
-OUTSIDE_MM = 1e4
-"""Displacement where a tool's map leaves its grid: far from every image."""
 
 
 def read_result(name: str, job: Job) -> BothWays:
@@ -87,20 +83,12 @@ def _read_dipy(job: Job) -> BothWays:
         return affine, affine.inverse()
     with pickled.open("rb") as stream:
         mapping = pickle.load(stream)
-    fixed, moving = read_grid(job.fixed), read_grid(job.moving)
-    return _dipy_field(mapping.transform, fixed, moving), _dipy_field(
-        mapping.transform_inverse, moving, fixed
-    )
-
-
-def _dipy_field(warp: Callable[..., npt.NDArray[np.floating]], grid: Grid, source: Grid) -> Displacement:
-    # where each voxel of a grid reads the other one: the other one's coordinates, warped as an image is
-    coordinates = source.world_points()
-    axes = [np.ascontiguousarray(coordinates[..., axis]) for axis in range(3)]
-    points = np.stack([warp(axis, interpolation="linear") for axis in axes], axis=-1)
-    inside = warp(np.ones(source.shape), interpolation="linear") > 0.999
-    field = np.where(inside[..., None], points - grid.world_points(), OUTSIDE_MM)
-    return Displacement.from_world(field.astype(np.float32), grid)
+    # dipy returns the inverse of a map from the moving to the fixed image, and so its affine leads that way;
+    # both fields lie on the fixed grid: the affine comes after the one and before the other
+    affine, grid = Affine(mapping.prealign_inv), read_grid(job.fixed)
+    there = Displacement.from_world(mapping.get_forward_field().astype(np.float32), grid)
+    back = Displacement.from_world(mapping.get_backward_field().astype(np.float32), grid)
+    return Chain((affine, there)), Chain((back, affine.inverse()))
 
 
 READERS: dict[str, Callable[[Job], BothWays]] = {

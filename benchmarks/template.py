@@ -39,7 +39,7 @@ def template_row(setup, iterations: int = 3, peer: bool = True):  # type: ignore
     import pandas
 
     from benchmarks.data import TEMPLATE_MEMBERS, brains
-    from benchmarks.peers import is_installed, version
+    from benchmarks.methods import is_installed, version
 
     members = brains()[:TEMPLATE_MEMBERS]
     rows = [{"method": f"regcore {version('regcore')}", "settings": "workflow", **_ours(members, setup)}]
@@ -54,7 +54,7 @@ def template_row(setup, iterations: int = 3, peer: bool = True):  # type: ignore
 
 def pairwise_agreement(labels) -> float:  # type: ignore[no-untyped-def]
     """Mean over all pairs of label maps of their mean Dice."""
-    from benchmarks.pairwise import mean_dice
+    from benchmarks.score import mean_dice
 
     found = [mean_dice(first, second) for first, second in itertools.combinations(labels, 2)]
     return sum(found) / len(found)
@@ -62,8 +62,8 @@ def pairwise_agreement(labels) -> float:  # type: ignore[no-untyped-def]
 
 def _ours(members, setup):  # type: ignore[no-untyped-def]
     from benchmarks.measure import measure
+    from benchmarks.methods import ROOT, environment
     from benchmarks.pairwise import source_mark
-    from benchmarks.peers import ROOT, environment
     from regcore.io.nifti import read_labels
     from regcore.io.tables import read_json, write_json, write_text
 
@@ -88,8 +88,8 @@ def _ours(members, setup):  # type: ignore[no-untyped-def]
 
 def _ants(members, setup, iterations):  # type: ignore[no-untyped-def]
     from benchmarks.measure import measure
-    from benchmarks.peers import environment
-    from benchmarks.reading import read_ants
+    from benchmarks.methods import environment
+    from benchmarks.reading import ants_transforms
     from regcore.io.nifti import read_grid, read_labels
     from regcore.io.tables import read_json, write_json
     from regcore.resample import resample
@@ -105,7 +105,7 @@ def _ants(members, setup, iterations):  # type: ignore[no-untyped-def]
     grid = read_grid(folder / f"template_iteration-{iterations}.nii.gz")
     # carried as the workflow carries its own, so that only the registrations differ
     carried = [
-        resample(read_labels(member.labels), grid, read_ants(folder / member.name, member.image)[0], "label")
+        resample(read_labels(member.labels), grid, ants_transforms(folder / member.name)[0], "label")
         for member in members
     ]
     result = {"dice": pairwise_agreement(carried), **asdict(cost)}

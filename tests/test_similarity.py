@@ -63,7 +63,7 @@ def test_the_linear_gradient_is_the_derivative_of_the_energy(metric, grid):
     channels = at_level([Channel(fixed, moving)], 2.0, 2.0, LinearSettings(metric=metric))
     shape = channels[0][0].fixed.grid.shape
     weights = np.zeros(shape, np.float32)
-    # away from the edge: in its outermost half voxel an image is constant, but has the gradient of the edge
+    # away from the edge, beyond which an image drops to zero at once, which has no derivative
     inner = tuple(slice(2, -2) if n > 1 else slice(None) for n in shape)
     weights[inner] = np.random.default_rng(0).random(weights[inner].shape)
     model = LinearModel("affine", np.eye(4), grid.centre, 30.0)

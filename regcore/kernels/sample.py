@@ -91,11 +91,12 @@ def _linear_gradient(start, stop, image, matrix, displacement, displaced, warped
                     v0 = v00 + b * (v01 - v00)
                     v1 = v10 + b * (v11 - v10)
                     value = v0 + a * (v1 - v0)
-                    if x1 > x0:
+                    # beyond the outermost centres the value is the edge's, whatever the position along the axis
+                    if np.float32(0) <= qx <= nx - 1:
                         gx = v1 - v0
-                    if y1 > y0:
+                    if np.float32(0) <= qy <= ny - 1:
                         gy = (v01 - v00) + a * ((v11 - v10) - (v01 - v00))
-                    if z1 > z0:
+                    if np.float32(0) <= qz <= nz - 1:
                         d0 = d00 + b * (d01 - d00)
                         d1 = d10 + b * (d11 - d10)
                         gz = d0 + a * (d1 - d0)
@@ -187,7 +188,8 @@ def sample_linear_gradient(
     -------
     warped : float32 array, shape (X', Y', Z')
     gradient : float32 array, shape (X', Y', Z', 3)
-        Per image voxel, the exact derivative of the interpolant; zero outside and along a singleton axis.
+        Per image voxel, the exact derivative of the interpolant; zero outside, along an axis in whose
+        outermost half voxel the position lies, and along a singleton axis.
     """
     field, displaced, shape = _field(displacement, shape)
     if out is None:

@@ -147,7 +147,7 @@ def test_label_maps_on_the_command_line_come_back_as_labels(
 ) -> None:
     monkeypatch.chdir(folder)
     warped = tmp_path / "warped.nii.gz"
-    command = "register fixed_dseg.nii.gz moving_dseg.nii.gz -q -p label-map -t".split()
+    command = ["register", "fixed_dseg.nii.gz", "moving_dseg.nii.gz", "-q", "-p", "label-map", "-t"]
     assert main([*command, str(tmp_path / "xfm.h5"), "-w", str(warped)]) == 0
     found, wanted = read_labels(warped), read_labels("fixed_dseg.nii.gz")
     assert set(np.unique(found.data)) == set(np.unique(wanted.data))

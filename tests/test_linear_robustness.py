@@ -110,7 +110,7 @@ def test_what_is_implausible(change, words):
 
 
 def test_an_implausible_answer_is_tried_again_and_said():
-    """A ball of twice the size wants a scale that the limit forbids: the similarity, then the rigid, is left."""
+    """A ball of twice the size wants a scale that the limit forbids; the rigid answer is left."""
     grid = Grid((40, 40, 40), np.eye(4))
     points = grid.world_points() - grid.centre
 

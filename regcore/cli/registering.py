@@ -72,8 +72,8 @@ def register(
         list[str] | None,
         typer.Option(
             metavar="FIXED MOVING WEIGHT",
-            help="Further pair of images to match under the same transform, and how much it counts beside the "
-            "first (1: as much); FIXED on the first's grid. Can be given several times.",
+            help="Further pair of images to match under the same transform, and how much it counts beside "
+            "the first (1: as much); FIXED on the first's grid. Can be given several times.",
         ),
     ] = None,
     labels: Annotated[
@@ -87,7 +87,7 @@ def register(
         bool,
         typer.Option(
             "--match-histograms",
-            help="First give MOVING the intensities of FIXED: two scanners, one contrast.",
+            help="Give MOVING the intensities of FIXED first: two scanners, one contrast.",
         ),
     ] = False,
     compress: Annotated[bool, typer.Option("--compress", help="Smaller .h5 files, slower to write.")] = False,
@@ -180,7 +180,7 @@ def register(
 
 
 class RegisterCommand(TyperCommand):
-    """A command whose option ``--channel`` takes three values and can be repeated: Typer knows only either."""
+    """A command whose option ``--channel`` takes three values and repeats: Typer knows only either."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Make the three values of every ``--channel`` one, a line each."""
@@ -208,7 +208,7 @@ def _channel(text: str) -> tuple[Path, Path, float]:
 def presets(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="NAME", help="Preset whose file to print; without, all are listed."),
+        typer.Argument(metavar="NAME", help="Preset whose file to print; all are listed if none."),
     ] = None,
 ) -> None:
     """List the presets, or print one.

@@ -91,7 +91,7 @@ def _linear_gradient(start, stop, image, matrix, displacement, displaced, warped
                     v0 = v00 + b * (v01 - v00)
                     v1 = v10 + b * (v11 - v10)
                     value = v0 + a * (v1 - v0)
-                    # beyond the outermost centres the value is the edge's, whatever the position along the axis
+                    # beyond the outermost centres the value is the edge's, wherever along the axis
                     if np.float32(0) <= qx <= nx - 1:
                         gx = v1 - v0
                     if np.float32(0) <= qy <= ny - 1:

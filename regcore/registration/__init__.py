@@ -7,8 +7,8 @@ from regcore.registration.settings import DeformableSettings, LinearSettings, Re
 
 if TYPE_CHECKING:
     from regcore.registration.driver import Registration, register
-    from regcore.registration.linear import IterationRow
     from regcore.registration.labels import label_channels
+    from regcore.registration.linear import IterationRow
     from regcore.registration.similarity import Channel
 
 __all__ = [

@@ -88,8 +88,7 @@ def test_labels_guide_where_the_image_shows_nothing() -> None:
     found = [
         mean_dice(fixed_labels, resample(labels, GRID, each.forward, "label")) for each in (alone, guided)
     ]
-    assert found[1] > 0.9
-    assert found[1] > found[0] + 0.05
+    assert 1 - found[1] < 0.5 * (1 - found[0])
 
 
 def test_a_channel_can_have_a_measure_of_its_own() -> None:

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
-from test_registration import OBLIQUE, textured
+from test_registration import OBLIQUE, smooth_warp, textured
 
 from regcore.image import Image
 from regcore.io.nifti import read_image
 from regcore.preprocess import foreground_mask
-from regcore.registration import LinearSettings, RegistrationSettings, register, stages
+from regcore.registration import DeformableSettings, LinearSettings, RegistrationSettings, register, stages
 from regcore.registration.histograms import match_histograms
 from regcore.registration.rotations import SPREAD_ROTATIONS, spread_rotations
 from regcore.registration.stages import implausible, register_stages
@@ -166,14 +166,12 @@ def test_matched_histograms_undo_another_scanner():
 
 def test_with_matched_histograms_squared_differences_see_through_another_scanner():
     grid = Grid((48, 44, 40), np.eye(4))
-    moving = Image(textured(), grid)
-    truth = Affine.from_parameters(rotation=(0.05, -0.04, 0.06), translation=(2, -3, 1), centre=grid.centre)
-    fixed = resample(moving, grid, truth, "cubic")
-    other = Image((moving.data**0.4 * (moving.data > 0)).astype(np.float32), grid)
-    stage = LinearSettings("similarity", "ssd", shrink=(3.0, 1.0))
+    moving, truth = Image(textured(), grid), smooth_warp(grid, 6.0)
+    fixed = resample(moving, grid, truth)
+    other = Image((moving.data**0.3 * (moving.data > 0)).astype(np.float32), grid)
+    stage = DeformableSettings("ssd", shrink=(2.0, 1.0), iterations=(60, 40))
     errors = [
-        mean_error(register(fixed, other, RegistrationSettings((stage,), None, match)), truth, fixed)
+        mean_error(register(fixed, other, RegistrationSettings((), stage, match)), truth, fixed)
         for match in (False, True)
     ]
-    assert errors[1] < 0.5 * errors[0]
-    assert errors[1] < 0.2
+    assert errors[1] < 0.6 * errors[0]

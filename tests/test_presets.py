@@ -54,7 +54,8 @@ def test_the_command_line_lists_them_and_prints_one(
     mine.write_text(capsys.readouterr().out)
     assert read_settings(mine) == preset("mouse")
     assert main(["presets", "rat"]) == 2
-    assert all(name in capsys.readouterr().err for name in preset_names())
+    said = capsys.readouterr().err
+    assert all(name in said for name in preset_names())
 
 
 def test_a_study_takes_them_by_name() -> None:

@@ -144,7 +144,7 @@ def register(
     fixed_image, moving_image = read(fixed), read(moving)
     channels = [Channel(read_image(one), read_image(other), weight) for one, other, weight in pairs]
     if labels is not None:
-        channels += label_channels(*map(read_labels, labels))
+        channels += label_channels(read_labels(labels[0]), read_labels(labels[1]))
     with iteration_progress(quiet) as progress:
         result = run(
             fixed_image,

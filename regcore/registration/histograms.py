@@ -51,10 +51,11 @@ def match_histograms(
     # many voxels of one intensity make several quantiles one
     source, first = np.unique(quantiles[0], return_index=True)
     target = quantiles[1][first]
-    # beyond the quantiles: down to the background, and up by as much
+    # beyond the quantiles: down to the background, and up as steeply as the quantiles rise on the whole
     reach = max(float(moving.data.max()) - source[-1], 0.0)
+    slope = (target[-1] - target[0]) / max(source[-1] - source[0], 1e-12)
     knots = np.concatenate([[0.0], source, [source[-1] + reach]])
-    values = np.concatenate([[0.0], target, [target[-1] + reach]])
+    values = np.concatenate([[0.0], target, [target[-1] + slope * reach]])
     keep = np.concatenate([[True], np.diff(knots) > 0])
     mapped = np.interp(moving.data, knots[keep], values[keep])
     return Image(mapped.astype(np.float32), moving.grid)

@@ -23,6 +23,8 @@ from regcore.transforms import Affine
 SEARCH_ITERATIONS = 8
 # of a search over all rotations: radius of the object in voxels, starts refined, and answers kept
 SEARCH_RADIUS_VOX, SEARCH_REFINED, SEARCH_KEPT = 8, 24, 4
+# where the six parameters of a strain stand in its symmetric matrix
+STRAIN = np.array([[0, 3, 4], [3, 1, 5], [4, 5, 2]])
 PARAMETERS = {"translation": 3, "rigid": 6, "similarity": 7, "affine": 12}
 
 
@@ -56,27 +58,30 @@ class LinearModel:
 
     def matrix(self, parameters: Array) -> Array:
         """World-to-world matrix, shape (4, 4), mm."""
-        scaled = np.zeros(12)
-        scaled[: self.size] = parameters
-        strain = np.zeros((3, 3))
+        return self.matrices(parameters[None])[0]
+
+    def matrices(self, parameters: Array) -> Array:
+        """World-to-world matrices, shape (n, 4, 4), of parameters of shape (n, `size`)."""
+        scaled = np.zeros((len(parameters), 12))
+        scaled[:, : self.size] = parameters
+        turns, strains = scaled[:, 3:6] / self.radius_mm, scaled[:, 6:] / self.radius_mm
+        change = np.tile(np.eye(4), (len(parameters), 1, 1))
+        change[:, :3, :3] = scipy.spatial.transform.Rotation.from_rotvec(turns).as_matrix()
         if self.model == "similarity":
-            strain = np.eye(3) * scaled[6] / self.radius_mm
+            change[:, :3, :3] *= np.exp(strains[:, 0])[:, None, None]
         elif self.model == "affine":
-            a, b, c, d, e, f = scaled[6:] / self.radius_mm
-            strain = np.array([[a, d, e], [d, b, f], [e, f, c]])
-        change = np.eye(4)
-        rotation = Affine.from_parameters(rotation=scaled[3:6] / self.radius_mm).matrix[:3, :3]
-        change[:3, :3] = rotation @ scipy.linalg.expm(strain)
-        change[:3, 3] = self.centre - change[:3, :3] @ self.centre + scaled[:3]
-        return self.start @ change
+            # the exponential of a symmetric matrix, by its axes
+            values, axes = np.linalg.eigh(strains[:, STRAIN])
+            change[:, :3, :3] @= (axes * np.exp(values)[:, None]) @ axes.transpose(0, 2, 1)
+        change[:, :3, 3] = self.centre - change[:, :3, :3] @ self.centre + scaled[:, :3]
+        return np.asarray(self.start @ change)
 
     def jacobian(self, parameters: Array) -> Array:
         """Derivative of the top three rows of `matrix` by each parameter, shape (n, 3, 4)."""
         step = 1e-4
         steps = np.eye(self.size) * step
-        return np.array(
-            [(self.matrix(parameters + s) - self.matrix(parameters - s))[:3] / (2 * step) for s in steps]
-        )
+        both = self.matrices(parameters + np.concatenate([steps, -steps]))[:, :3]
+        return np.asarray((both[: self.size] - both[self.size :]) / (2 * step))
 
 
 def mask_weights(

@@ -117,7 +117,9 @@ def register_stages(
                 for how in others
                 if number > 0 or how != stage.initialisation
             ]
-            tries += [(model, replace(settled, model=model), affine) for model in RESTRICTED[stage.model]]
+            tries += [
+                (model, replace(settled, model=model), affine) for model in RESTRICTED.get(stage.model, ())
+            ]
             found: list[tuple[float, str, Affine]] = []
             for name, how, begin in tries:
                 another, more = run(how, begin)

@@ -78,7 +78,7 @@ def version(name: str) -> str:
 def _without_linear(preset: str, folder: Path) -> Path:
     import yaml
 
-    from regcore.registration.settings import preset as named
+    from regcore.registration.presets import preset as named
 
     settings = folder / "settings.yaml"
     # as JSON first: YAML has no tuples

@@ -160,7 +160,7 @@ def _energy(
 ) -> float:
     """Sum of the measures of all channels under a displacement; its derivative into `out`."""
     total = 0.0
-    for number, ((fixed, moving, weight), metric) in enumerate(channels):
+    for number, ((fixed, moving, weight, _), metric) in enumerate(channels):
         matrix = moving.grid.inverse_affine @ affine.matrix @ fixed.grid.affine
         warped, image_gradient = sample_linear_gradient(moving.data, matrix, field, out=buffers)
         value, slope = metric(warped, weights)

@@ -89,7 +89,7 @@ def test_a_known_warp_is_recovered_without_folds_by_energies_that_fall(model: st
     weight = {"bending": 0.2, "total_variation": 0.01}.get(regulariser, 0.05)
     result = run(fixed, moving, model=model, regulariser=regulariser, regularisation_weight=weight)
     before, after = errors(result, truth)
-    assert after < 0.2 * before
+    assert after < 0.25 * before
     assert result.quality["folded_voxels"] == 0
     assert result.quality["inverse_consistency_mean_vox"] < 0.05
     assert (result.velocity is None) == (model == "displacement")

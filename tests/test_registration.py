@@ -224,6 +224,23 @@ def test_impossible_settings_name_their_key(settings, words):
         RegistrationSettings.from_dict(settings)
 
 
+@pytest.mark.parametrize("key", ["shrink", "spacing_mm"])
+def test_levels_in_millimetres_are_those_in_voxels_of_the_image(key):
+    grid = Grid((24, 26, 22), np.diag([2.0, 2.0, 2.0, 1.0]))
+    moving = Image(textured(grid.shape), grid)
+    fixed = resample(moving, grid, smooth_warp(grid, 3.0))
+    levels = {"shrink": (2.0, 1.0), "spacing_mm": (4.0, 2.0, 1.0)}[key]
+    counts = (6, 4, 9)[: len(levels)]
+    stage = DeformableSettings(iterations=counts, **{key: levels})
+    result = register(fixed, moving, RegistrationSettings((), stage))
+    # the level of 1 mm does not exist in an image of 2 mm
+    assert [row.level for row in result.iterations] == [0] * 6 + [1] * 4
+    reference = register(
+        fixed, moving, RegistrationSettings((), DeformableSettings(shrink=(2.0, 1.0), iterations=(6, 4)))
+    )
+    np.testing.assert_array_equal(result.displacement.field, reference.displacement.field)
+
+
 def test_settings_survive_a_round_trip():
     settings = preset("default")
     assert RegistrationSettings.from_dict(settings.to_dict()) == settings

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from regcore.errors import InputError
-from regcore.kernels.compose import compose
-from regcore.kernels.fields import longest_vector
+from regcore.kernels.compose import compose, longest_vector
+from regcore.kernels.layout import components, from_components
 from regcore.kernels.parallel import BLOCK_PLANES, kernel, run_blocks
 from regcore.kernels.sample import bracket
 
@@ -58,12 +58,12 @@ def exponential(velocity: Float32) -> Float32:
 
 def _squarings(velocity: Float32) -> Iterator[Float32]:
     """The first short step, then what every squaring makes of it; the last is the exponential."""
-    field = np.ascontiguousarray(velocity, dtype=np.float32)
+    field = np.asarray(velocity, dtype=np.float32)
     if field.ndim != 4 or field.shape[3] != 3:
         raise InputError(f"velocity: expected shape (X, Y, Z, 3), found {field.shape}")
-    longest = float(np.sqrt(np.einsum("...c,...c->...", field, field).max()))
-    if not np.isfinite(longest):
+    if not np.isfinite(field).all():
         raise InputError("velocity: expected finite values, found NaN or infinity")
+    longest = longest_vector(field)
     squarings = max(int(np.ceil(np.log2(longest / LONGEST_FIRST_STEP_VOX))), 0) if longest > 0 else 0
     displacement = field * np.float32(0.5**squarings)
     yield displacement
@@ -75,17 +75,17 @@ def _squarings(velocity: Float32) -> Iterator[Float32]:
 @kernel
 def _unsquare(start, stop, parity, planes, field, slope, out):  # type: ignore[no-untyped-def]
     # every other slab of planes, so far apart that no two threads add to one voxel
-    nx, ny, nz = field.shape[:3]
+    _, nx, ny, nz = field.shape
     one, zero = np.float32(1), np.float32(0)
     for slab in range(start, stop):
         first = (2 * slab + parity) * planes
         for x in range(first, min(first + planes, nx)):
             for y in range(ny):
                 for z in range(nz):
-                    gx, gy, gz = slope[x, y, z, 0], slope[x, y, z, 1], slope[x, y, z, 2]
-                    qx = np.float32(x) + field[x, y, z, 0]
-                    qy = np.float32(y) + field[x, y, z, 1]
-                    qz = np.float32(z) + field[x, y, z, 2]
+                    gx, gy, gz = slope[0, x, y, z], slope[1, x, y, z], slope[2, x, y, z]
+                    qx = np.float32(x) + field[0, x, y, z]
+                    qy = np.float32(y) + field[1, x, y, z]
+                    qz = np.float32(z) + field[2, x, y, z]
                     x0, x1, a = bracket(qx, nx)
                     y0, y1, b = bracket(qy, ny)
                     z0, z1, c = bracket(qz, nz)
@@ -97,18 +97,18 @@ def _unsquare(start, stop, parity, planes, field, slope, out):  # type: ignore[n
                             for k in range(2):
                                 zk, wz, sz = (z1, c, one) if k else (z0, one - c, -one)
                                 weight = wx * wy * wz
-                                out[xi, yj, zk, 0] += weight * gx
-                                out[xi, yj, zk, 1] += weight * gy
-                                out[xi, yj, zk, 2] += weight * gz
-                                dot = gx * field[xi, yj, zk, 0]
-                                dot += gy * field[xi, yj, zk, 1] + gz * field[xi, yj, zk, 2]
+                                out[0, xi, yj, zk] += weight * gx
+                                out[1, xi, yj, zk] += weight * gy
+                                out[2, xi, yj, zk] += weight * gz
+                                dot = gx * field[0, xi, yj, zk]
+                                dot += gy * field[1, xi, yj, zk] + gz * field[2, xi, yj, zk]
                                 along_x += sx * wy * wz * dot
                                 along_y += wx * sy * wz * dot
                                 along_z += wx * wy * sz * dot
                     # beyond the edge the reading does not change with the position
-                    out[x, y, z, 0] += gx + (along_x if zero <= qx <= nx - 1 else zero)
-                    out[x, y, z, 1] += gy + (along_y if zero <= qy <= ny - 1 else zero)
-                    out[x, y, z, 2] += gz + (along_z if zero <= qz <= nz - 1 else zero)
+                    out[0, x, y, z] += gx + (along_x if zero <= qx <= nx - 1 else zero)
+                    out[1, x, y, z] += gy + (along_y if zero <= qy <= ny - 1 else zero)
+                    out[2, x, y, z] += gz + (along_z if zero <= qz <= nz - 1 else zero)
 
 
 def unsquare(field: Float32, slope: Float32) -> Float32:
@@ -132,11 +132,12 @@ def unsquare(field: Float32, slope: Float32) -> Float32:
     """
     # what a slab adds to reaches beyond it by the longest displacement and a voxel, to either side
     planes = max(BLOCK_PLANES, 2 * (int(np.ceil(longest_vector(field))) + 1))
-    out, slabs = np.zeros_like(field), -(-field.shape[0] // planes)
+    parts, by_square, slabs = components(field), components(slope), -(-field.shape[0] // planes)
+    out = np.zeros_like(parts)
     for parity in (0, 1):
         count = (slabs - parity + 1) // 2
-        run_blocks(_unsquare, count, parity, planes, field, slope, out, block=1)
-    return out
+        run_blocks(_unsquare, count, parity, planes, parts, by_square, out, block=1)
+    return from_components(out)
 
 
 def exponential_and_adjoint(velocity: Float32) -> tuple[Float32, Callable[[Float32], Float32]]:
@@ -213,7 +214,7 @@ def logarithm(displacement: Float32, iterations: int = 20, tolerance_vox: float 
     >>> bool(np.allclose(logarithm(shift), 1.5))
     True
     """
-    field = np.ascontiguousarray(displacement, dtype=np.float32)
+    field = np.asarray(displacement, dtype=np.float32)
     velocity, best, least = field, field, np.inf
     for _ in range(iterations):
         rest = compose(exponential(-velocity), field)

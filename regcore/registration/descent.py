@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from regcore.kernels.fields import inner_product, longest_vector
+from regcore.kernels.compose import longest_vector
+from regcore.kernels.fields import inner_product
 from regcore.kernels.smooth import gaussian_smooth
 from regcore.registration.deformable import converged
 

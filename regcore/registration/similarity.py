@@ -30,11 +30,14 @@ class Channel(NamedTuple):
     fixed, moving : Image
     weight : float
         Factor of its measure in the sum over the channels.
+    metric : str, optional
+        Its measure; that of the stage by default.
     """
 
     fixed: Image
     moving: Image
     weight: float = 1.0
+    metric: str | None = None
 
 
 def unit_range(image: Image, mask: Image | None = None) -> Image:
@@ -64,7 +67,8 @@ def unit_range(image: Image, mask: Image | None = None) -> Image:
 
 def _lncc(fixed: Float32, settings: Settings) -> Metric:
     out, scratch = np.empty_like(fixed), np.empty((3, *fixed.shape), np.float32)
-    return partial(lncc.value_and_gradient, fixed, radius=settings.radius, out=out, scratch=scratch)
+    buffers = {"out": out, "scratch": scratch, "prepared": lncc.prepare(fixed, settings.radius)}
+    return partial(lncc.value_and_gradient, fixed, radius=settings.radius, **buffers)
 
 
 def _entropies(measure: Callable[..., tuple[float, Float32]], fixed: Float32, settings: Settings) -> Metric:
@@ -92,7 +96,7 @@ MEASURES: dict[str, Callable[[Float32, Settings], Metric]] = {
 assert tuple(MEASURES) == METRICS
 
 
-def similarity(fixed: Float32, settings: Settings) -> Metric:
+def similarity(fixed: Float32, settings: Settings, metric: str | None = None) -> Metric:
     """The measure that `settings` name, with everything that depends on the fixed image alone done once.
 
     Parameters
@@ -100,6 +104,8 @@ def similarity(fixed: Float32, settings: Settings) -> Metric:
     fixed : float32 array, shape (X, Y, Z)
         Intensities in about [0, 1].
     settings : LinearSettings or DeformableSettings
+    metric : str, optional
+        Another measure than that of the settings.
 
     Returns
     -------
@@ -114,12 +120,12 @@ def similarity(fixed: Float32, settings: Settings) -> Metric:
     >>> round(value, 6)
     0.0
     """
-    return MEASURES[settings.metric](fixed, settings)
+    return MEASURES[metric or settings.metric](fixed, settings)
 
 
 def at_level(
     channels: Sequence[Channel], fixed_mm: Array | float, moving_mm: float, settings: Settings
 ) -> list[tuple[Channel, Metric]]:
     """Channels smoothed for, and resampled to, the voxel sizes of a level, each with its measure."""
-    coarse = [Channel(level(c.fixed, fixed_mm), level(c.moving, moving_mm), c.weight) for c in channels]
-    return [(channel, similarity(channel.fixed.data, settings)) for channel in coarse]
+    coarse = [c._replace(fixed=level(c.fixed, fixed_mm), moving=level(c.moving, moving_mm)) for c in channels]
+    return [(channel, similarity(channel.fixed.data, settings, channel.metric)) for channel in coarse]

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from regcore.image import Image
 from regcore.kernels.exponential import exponential_and_adjoint, logarithm
 from regcore.kernels.fields import carry_field, displacement_gradient
+from regcore.kernels.layout import from_components
 from regcore.kernels.sample import sample_linear, sample_linear_gradient
 from regcore.registration.deformable import level_weights
 from regcore.registration.descent import Energy, descend
@@ -85,16 +86,16 @@ class _Side:
 
 
 def _side(images: list[Image], mask: Image | None, to_image: Affine) -> _Side:
-    soft = None if mask is None else _fading(Image(mask.data.astype(np.float32), mask.grid))
-    return _Side([_fading(image) for image in images], soft, to_image)
+    soft = None if mask is None else _fading(Image(mask.data.astype(np.float32), mask.grid), 0)
+    return _Side([_fading(image, FADING_VOX) for image in images], soft, to_image)
 
 
-def _fading(image: Image) -> Image:
-    """An image with a border that fades to zero: a jump where a point leaves it would stop a descent."""
+def _fading(image: Image, width: int) -> Image:
+    """An image with a border that falls to zero: a jump where a point leaves it would stop a descent."""
     solid = (np.array(image.grid.shape) > 1).astype(int)
-    faded = np.pad(image.data, FADING_VOX * solid[:, None], mode="linear_ramp")
+    faded = np.pad(image.data, width * solid[:, None], mode="linear_ramp")
     # and a zero beyond: the outermost half voxel of an image has the slope before it, but does not change
-    border = (FADING_VOX + 1) * solid
+    border = (width + 1) * solid
     grid = image.grid.crop([-int(b) for b in border], [int(n) for n in image.grid.shape + border])
     return Image(np.pad(faded, solid[:, None]), grid)
 
@@ -121,7 +122,7 @@ def _term_on_fixed(
 
 def _term_in_middle(
     settings: DeformableSettings,
-    shares: list[float],
+    channels: list[Channel],
     fixed: _Side,
     moving: _Side,
     grid: Grid,
@@ -132,15 +133,16 @@ def _term_in_middle(
     (there, adjoint), (back, back_adjoint) = exponential_and_adjoint(half), exponential_and_adjoint(-half)
     counted = fixed.counted(moving.counted(np.ones(grid.shape, np.float32), grid, there), grid, back)
     total, gradient, back_gradient = 0.0, np.zeros_like(velocity), np.zeros_like(velocity)
-    for number, share in enumerate(shares):
+    for number, channel in enumerate(channels):
         ahead, derivative, matrix = moving.read(number, grid, there)
         behind, back_derivative, back_matrix = fixed.read(number, grid, back)
-        value, slope = similarity(behind, settings)(ahead, counted)
-        back_value, back_slope = similarity(ahead, settings)(behind, counted)
-        total += share * (value + back_value) / 2
+        value, slope = similarity(behind, settings, channel.metric)(ahead, counted)
+        back_value, back_slope = similarity(ahead, settings, channel.metric)(behind, counted)
+        total += channel.weight * (value + back_value) / 2
+        share = np.float32(channel.weight)
         # either order has the same value, so that the derivative by either image is that of one order
-        gradient += np.float32(share) * displacement_gradient(slope, derivative, matrix)
-        back_gradient += np.float32(share) * displacement_gradient(back_slope, back_derivative, back_matrix)
+        gradient += share * displacement_gradient(slope, derivative, matrix)
+        back_gradient += share * displacement_gradient(back_slope, back_derivative, back_matrix)
     # half the velocity moves either image, against one another
     return total, np.float32(0.5) * (adjoint(gradient) - back_adjoint(back_gradient))
 
@@ -176,9 +178,9 @@ def energy_on(
     grid, regulariser = frame.grid, regulariser_of(settings)
     moving = _side([channel.moving for channel, _ in channels], moving_mask, frame.to_moving)
     if settings.model == "symmetric":
-        fixed = _side([channel.fixed for channel, _ in channels], fixed_mask, frame.to_fixed)
-        shares = [channel.weight for channel, _ in channels]
-        data_term = partial(_term_in_middle, settings, shares, fixed, moving, grid)
+        pairs = [channel for channel, _ in channels]
+        fixed = _side([channel.fixed for channel in pairs], fixed_mask, frame.to_fixed)
+        data_term = partial(_term_in_middle, settings, pairs, fixed, moving, grid)
     else:
         weights = level_weights(grid, fixed_mask)
         data_term = partial(_term_on_fixed, channels, weights, moving, grid, settings.stationary)
@@ -246,11 +248,11 @@ def register_variational(
     whole, into, out_of = frame.grid, frame.to_fixed.matrix, frame.to_fixed.inverse().matrix
     weight = weight_of(settings, whole)
     rows: list[IterationRow] = []
-    field = np.zeros((*whole.shape, 3), np.float32)
+    field = from_components(np.zeros((3, *whole.shape), np.float32))
     if initial is not None:
         field = _carried(initial, fixed.grid, whole, into)
         field = logarithm(field) if settings.stationary else field
-    for number, (shrink, iterations) in enumerate(zip(settings.shrink, settings.iterations, strict=True)):
+    for number, (shrink, iterations) in enumerate(settings.levels(finest_spacing(whole))):
         if iterations == 0:
             continue
         factors = level_factors(whole, shrink)

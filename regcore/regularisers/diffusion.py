@@ -9,40 +9,39 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from regcore.kernels.layout import from_components
 from regcore.kernels.parallel import kernel, run_blocks
-from regcore.regularisers.field import Float32, along_rows, checked, slopes
+from regcore.regularisers.field import Float32, checked, slopes
 
 
 @kernel
 def _diffusion(start, stop, field, weight, scale, out):  # type: ignore[no-untyped-def]
-    nx, ny, nw = field.shape
+    _, nx, ny, nz = field.shape
     total = np.float64(0)
     for x in range(start, stop):
-        for y in range(ny):
-            here, line = field[x, y], out[x, y]
-            left, right = field[max(x - 1, 0), y], field[min(x + 1, nx - 1), y]
-            below, above = field[x, max(y - 1, 0)], field[x, min(y + 1, ny - 1)]
-            row = np.float32(0)
-            for i in range(nw):
-                dx, dy = right[i] - here[i], above[i] - here[i]
-                row += weight[0, i] * dx * dx + weight[1, i] * dy * dy
-                line[i] = scale * (
-                    weight[0, i] * (here[i] - left[i] - dx) + weight[1, i] * (here[i] - below[i] - dy)
-                )
-            # neighbours along a row are three values apart; two loops, for one would depend on itself
-            for i in range(nw - 3):
-                dz = here[i + 3] - here[i]
-                row += weight[2, i] * dz * dz
-                line[i] -= scale * weight[2, i] * dz
-            for i in range(3, nw):
-                line[i] += scale * weight[2, i] * (here[i] - here[i - 3])
-            total += np.float64(row)
+        for c in range(3):
+            wx, wy, wz = weight[c, 0], weight[c, 1], weight[c, 2]
+            for y in range(ny):
+                here, line = field[c, x, y], out[c, x, y]
+                left, right = field[c, max(x - 1, 0), y], field[c, min(x + 1, nx - 1), y]
+                below, above = field[c, x, max(y - 1, 0)], field[c, x, min(y + 1, ny - 1)]
+                row = np.float32(0)
+                for z in range(nz):
+                    dx, dy = right[z] - here[z], above[z] - here[z]
+                    row += wx * dx * dx + wy * dy * dy
+                    line[z] = scale * (wx * (here[z] - left[z] - dx) + wy * (here[z] - below[z] - dy))
+                # two loops, for one would depend on itself
+                for z in range(nz - 1):
+                    dz = here[z + 1] - here[z]
+                    row += wz * dz * dz
+                    line[z] -= scale * wz * dz
+                for z in range(1, nz):
+                    line[z] += scale * wz * (here[z] - here[z - 1])
+                total += np.float64(row)
     return total
 
 
-def value_and_gradient(
-    field: npt.ArrayLike, spacing: npt.ArrayLike, out: Float32 | None = None
-) -> tuple[float, Float32]:
+def value_and_gradient(field: npt.ArrayLike, spacing: npt.ArrayLike) -> tuple[float, Float32]:
     """Mean of ``|grad w|^2 / 2`` over the voxels, and its exact gradient with respect to `field`.
 
     Parameters
@@ -51,8 +50,6 @@ def value_and_gradient(
         Displacement or velocity u, voxels; ``w = spacing u``.
     spacing : array, shape (3,)
         Voxel size, mm.
-    out : float32 array, shape (X, Y, Z, 3), optional
-        Where to write the gradient; not `field`.
 
     Returns
     -------
@@ -75,10 +72,7 @@ def value_and_gradient(
     (0.0625, array([-0.25,  0.25], dtype=float32))
     """
     values, size = checked(field, spacing)
-    nx, ny, nz = values.shape[:3]
-    out = np.empty_like(values) if out is None else out
-    weight = along_rows(slopes(size).T ** 2, nz)
-    count = nx * ny * nz
-    rows = (nx, ny, 3 * nz)
-    parts = run_blocks(_diffusion, nx, values.reshape(rows), weight, np.float32(1 / count), out.reshape(rows))
-    return 0.5 * sum(parts) / count, out
+    out, count = np.empty_like(values), values[0].size
+    scale = np.float32(1 / count)
+    parts = run_blocks(_diffusion, values.shape[1], values, slopes(size) ** 2, scale, out)
+    return 0.5 * sum(parts) / count, from_components(out)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from regcore.errors import InputError
+from regcore.kernels.layout import from_components
 from regcore.kernels.parallel import kernel, run_blocks
 from regcore.regularisers.field import Float32, checked, slopes
 
@@ -17,7 +18,7 @@ from regcore.regularisers.field import Float32, checked, slopes
 @kernel
 def _stress(start, stop, field, slope, shear, bulk, out):  # type: ignore[no-untyped-def]
     """Stress (xx, yy, zz, xy, xz, yz) from forward differences; returns the sum of twice the density."""
-    nx, ny, nz = field.shape[:3]
+    _, nx, ny, nz = field.shape
     total = np.float64(0)
     for x in range(start, stop):
         x1 = min(x + 1, nx - 1)
@@ -26,26 +27,26 @@ def _stress(start, stop, field, slope, shear, bulk, out):  # type: ignore[no-unt
             row = np.float32(0)
             for z in range(nz):
                 z1 = min(z + 1, nz - 1)
-                u, v, w = field[x, y, z, 0], field[x, y, z, 1], field[x, y, z, 2]
-                gxx = slope[0, 0] * (field[x1, y, z, 0] - u)
-                gyy = slope[1, 1] * (field[x, y1, z, 1] - v)
-                gzz = slope[2, 2] * (field[x, y, z1, 2] - w)
+                u, v, w = field[0, x, y, z], field[1, x, y, z], field[2, x, y, z]
+                gxx = slope[0, 0] * (field[0, x1, y, z] - u)
+                gyy = slope[1, 1] * (field[1, x, y1, z] - v)
+                gzz = slope[2, 2] * (field[2, x, y, z1] - w)
                 # shear strains, doubled
-                gxy = slope[0, 1] * (field[x, y1, z, 0] - u) + slope[1, 0] * (field[x1, y, z, 1] - v)
-                gxz = slope[0, 2] * (field[x, y, z1, 0] - u) + slope[2, 0] * (field[x1, y, z, 2] - w)
-                gyz = slope[1, 2] * (field[x, y, z1, 1] - v) + slope[2, 1] * (field[x, y1, z, 2] - w)
+                gxy = slope[0, 1] * (field[0, x, y1, z] - u) + slope[1, 0] * (field[1, x1, y, z] - v)
+                gxz = slope[0, 2] * (field[0, x, y, z1] - u) + slope[2, 0] * (field[2, x1, y, z] - w)
+                gyz = slope[1, 2] * (field[1, x, y, z1] - v) + slope[2, 1] * (field[2, x, y1, z] - w)
                 pressure = bulk * (gxx + gyy + gzz)
                 sxx = np.float32(2) * shear * gxx + pressure
                 syy = np.float32(2) * shear * gyy + pressure
                 szz = np.float32(2) * shear * gzz + pressure
                 sxy, sxz, syz = shear * gxy, shear * gxz, shear * gyz
                 row += sxx * gxx + syy * gyy + szz * gzz + sxy * gxy + sxz * gxz + syz * gyz
-                out[x, y, z, 0] = sxx
-                out[x, y, z, 1] = syy
-                out[x, y, z, 2] = szz
-                out[x, y, z, 3] = sxy
-                out[x, y, z, 4] = sxz
-                out[x, y, z, 5] = syz
+                out[0, x, y, z] = sxx
+                out[1, x, y, z] = syy
+                out[2, x, y, z] = szz
+                out[3, x, y, z] = sxy
+                out[4, x, y, z] = sxz
+                out[5, x, y, z] = syz
             total += np.float64(row)
     return total
 
@@ -53,7 +54,8 @@ def _stress(start, stop, field, slope, shear, bulk, out):  # type: ignore[no-unt
 @kernel
 def _divergence(start, stop, stress, slope, scale, out):  # type: ignore[no-untyped-def]
     """Transpose of the forward differences in `_stress`, applied to the stress."""
-    nx, ny, nz = stress.shape[:3]
+    _, nx, ny, nz = stress.shape
+    sxx, syy, szz, sxy, sxz, syz = stress[0], stress[1], stress[2], stress[3], stress[4], stress[5]
     zero, one = np.float32(0), np.float32(1)
     for x in range(start, stop):
         # a difference counts at the voxel it starts from, with minus, and at the one it ends at
@@ -62,20 +64,18 @@ def _divergence(start, stop, stress, slope, scale, out):  # type: ignore[no-unty
             out_y, in_y, y0 = one if y < ny - 1 else zero, one if y > 0 else zero, max(y - 1, 0)
             for z in range(nz):
                 out_z, in_z, z0 = one if z < nz - 1 else zero, one if z > 0 else zero, max(z - 1, 0)
-                here, left = stress[x, y, z], stress[x0, y, z]
-                below, behind = stress[x, y0, z], stress[x, y, z0]
-                xx = in_x * left[0] - out_x * here[0]
-                xy_y = in_y * below[3] - out_y * here[3]
-                xz_z = in_z * behind[4] - out_z * here[4]
-                xy_x = in_x * left[3] - out_x * here[3]
-                yy = in_y * below[1] - out_y * here[1]
-                yz_z = in_z * behind[5] - out_z * here[5]
-                xz_x = in_x * left[4] - out_x * here[4]
-                yz_y = in_y * below[5] - out_y * here[5]
-                zz = in_z * behind[2] - out_z * here[2]
-                out[x, y, z, 0] = scale * (slope[0, 0] * xx + slope[0, 1] * xy_y + slope[0, 2] * xz_z)
-                out[x, y, z, 1] = scale * (slope[1, 0] * xy_x + slope[1, 1] * yy + slope[1, 2] * yz_z)
-                out[x, y, z, 2] = scale * (slope[2, 0] * xz_x + slope[2, 1] * yz_y + slope[2, 2] * zz)
+                xx = in_x * sxx[x0, y, z] - out_x * sxx[x, y, z]
+                xy_y = in_y * sxy[x, y0, z] - out_y * sxy[x, y, z]
+                xz_z = in_z * sxz[x, y, z0] - out_z * sxz[x, y, z]
+                xy_x = in_x * sxy[x0, y, z] - out_x * sxy[x, y, z]
+                yy = in_y * syy[x, y0, z] - out_y * syy[x, y, z]
+                yz_z = in_z * syz[x, y, z0] - out_z * syz[x, y, z]
+                xz_x = in_x * sxz[x0, y, z] - out_x * sxz[x, y, z]
+                yz_y = in_y * syz[x, y0, z] - out_y * syz[x, y, z]
+                zz = in_z * szz[x, y, z0] - out_z * szz[x, y, z]
+                out[0, x, y, z] = scale * (slope[0, 0] * xx + slope[0, 1] * xy_y + slope[0, 2] * xz_z)
+                out[1, x, y, z] = scale * (slope[1, 0] * xy_x + slope[1, 1] * yy + slope[1, 2] * yz_z)
+                out[2, x, y, z] = scale * (slope[2, 0] * xz_x + slope[2, 1] * yz_y + slope[2, 2] * zz)
 
 
 def check_lame(mu: float, lamb: float) -> None:
@@ -103,7 +103,6 @@ def value_and_gradient(
     spacing: npt.ArrayLike,
     mu: float = 1.0,
     lamb: float = 0.0,
-    out: Float32 | None = None,
 ) -> tuple[float, Float32]:
     """Mean of ``mu sum e_ij^2 + lamb / 2 (sum e_ii)^2`` and its exact gradient with respect to `field`.
 
@@ -117,8 +116,6 @@ def value_and_gradient(
         Voxel size, mm.
     mu, lamb : float
         Lame parameters: how much the body resists shear, and beyond that change of volume.
-    out : float32 array, shape (X, Y, Z, 3), optional
-        Where to write the gradient; not `field`.
 
     Returns
     -------
@@ -141,10 +138,8 @@ def value_and_gradient(
     """
     check_lame(mu, lamb)
     values, size = checked(field, spacing)
-    out = np.empty_like(values) if out is None else out
-    slope = slopes(size).astype(np.float32)
-    count = values.size // 3
-    stress = np.empty((*values.shape[:3], 6), np.float32)
-    parts = run_blocks(_stress, len(values), values, slope, np.float32(mu), np.float32(lamb), stress)
-    run_blocks(_divergence, len(values), stress, slope, np.float32(1 / count), out)
-    return 0.5 * sum(parts) / count, out
+    slope, planes = slopes(size), values.shape[1]
+    stress, out, count = np.empty((6, *values.shape[1:]), np.float32), np.empty_like(values), values[0].size
+    parts = run_blocks(_stress, planes, values, slope, np.float32(mu), np.float32(lamb), stress)
+    run_blocks(_divergence, planes, stress, slope, np.float32(1 / count), out)
+    return 0.5 * sum(parts) / count, from_components(out)

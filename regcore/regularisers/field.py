@@ -6,13 +6,14 @@ import numpy as np
 import numpy.typing as npt
 
 from regcore.errors import InputError
+from regcore.kernels.layout import components
 
 Float32 = npt.NDArray[np.float32]
 Array = npt.NDArray[np.float64]
 
 
 def checked(field: npt.ArrayLike, spacing: npt.ArrayLike) -> tuple[Float32, Array]:
-    """A field as kernels take it, and the voxel size as three numbers.
+    """The components of a field, shape (3, X, Y, Z), and the voxel size as three numbers.
 
     Parameters
     ----------
@@ -33,16 +34,16 @@ def checked(field: npt.ArrayLike, spacing: npt.ArrayLike) -> tuple[Float32, Arra
         ...
     regcore.errors.InputError: spacing: expected three positive numbers, found [1.0, 1.0, 0.0]
     """
-    values = np.ascontiguousarray(field, np.float32)
-    if values.ndim != 4 or values.shape[3] != 3:
-        raise InputError(f"field: expected shape (X, Y, Z, 3), found {values.shape}")
+    shape = np.shape(field)
+    if len(shape) != 4 or shape[3] != 3:
+        raise InputError(f"field: expected shape (X, Y, Z, 3), found {shape}")
     size = np.asarray(spacing, np.float64)
     if size.shape != (3,) or not (np.isfinite(size) & (size > 0)).all():
         raise InputError(f"spacing: expected three positive numbers, found {size.tolist()}")
-    return values, size
+    return components(field), size
 
 
-def slopes(spacing: Array) -> Array:
+def slopes(spacing: Array) -> Float32:
     """What turns differences of voxels into derivatives in mm: entry (c, a) is ``s_c / s_a``, shape (3, 3).
 
     Examples
@@ -50,9 +51,4 @@ def slopes(spacing: Array) -> Array:
     >>> slopes(np.array([1.0, 1.0, 2.0]))[2].tolist()
     [2.0, 2.0, 1.0]
     """
-    return np.asarray(spacing[:, None] / spacing[None, :])
-
-
-def along_rows(per_component: Array, planes: int) -> Float32:
-    """Factors of the three components repeated along a row of `planes` voxels, shape (..., 3 planes)."""
-    return np.ascontiguousarray(np.tile(per_component, planes), np.float32)
+    return np.asarray(spacing[:, None] / spacing[None, :], np.float32)

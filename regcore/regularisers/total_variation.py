@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from regcore.errors import InputError
+from regcore.kernels.layout import from_components
 from regcore.kernels.parallel import kernel, run_blocks
 from regcore.regularisers.field import Float32, checked, slopes
 
@@ -20,7 +21,7 @@ EPSILON = 0.01
 @kernel
 def _lengths(start, stop, field, weight, epsilon, out):  # type: ignore[no-untyped-def]
     """One over the smoothed length of the derivative; returns the sum of lengths."""
-    nx, ny, nz = field.shape[:3]
+    _, nx, ny, nz = field.shape
     total = np.float64(0)
     for x in range(start, stop):
         x1 = min(x + 1, nx - 1)
@@ -31,8 +32,8 @@ def _lengths(start, stop, field, weight, epsilon, out):  # type: ignore[no-untyp
                 z1 = min(z + 1, nz - 1)
                 square = np.float32(0)
                 for c in range(3):
-                    u = field[x, y, z, c]
-                    dx, dy, dz = field[x1, y, z, c] - u, field[x, y1, z, c] - u, field[x, y, z1, c] - u
+                    u = field[c, x, y, z]
+                    dx, dy, dz = field[c, x1, y, z] - u, field[c, x, y1, z] - u, field[c, x, y, z1] - u
                     square += weight[c, 0] * dx * dx + weight[c, 1] * dy * dy + weight[c, 2] * dz * dz
                 length = np.sqrt(square + epsilon * epsilon)
                 # length - epsilon, without losing the digits of a small square
@@ -44,7 +45,7 @@ def _lengths(start, stop, field, weight, epsilon, out):  # type: ignore[no-untyp
 
 @kernel
 def _pull(start, stop, field, inverse_length, weight, scale, out):  # type: ignore[no-untyped-def]
-    nx, ny, nz = field.shape[:3]
+    _, nx, ny, nz = field.shape
     for x in range(start, stop):
         x0, x1 = max(x - 1, 0), min(x + 1, nx - 1)
         for y in range(ny):
@@ -54,17 +55,17 @@ def _pull(start, stop, field, inverse_length, weight, scale, out):  # type: igno
                 here, left = inverse_length[x, y, z], inverse_length[x0, y, z]
                 below, behind = inverse_length[x, y0, z], inverse_length[x, y, z0]
                 for c in range(3):
-                    u = field[x, y, z, c]
-                    pull_x = left * (u - field[x0, y, z, c]) - here * (field[x1, y, z, c] - u)
-                    pull_y = below * (u - field[x, y0, z, c]) - here * (field[x, y1, z, c] - u)
-                    pull_z = behind * (u - field[x, y, z0, c]) - here * (field[x, y, z1, c] - u)
-                    out[x, y, z, c] = scale * (
+                    u = field[c, x, y, z]
+                    pull_x = left * (u - field[c, x0, y, z]) - here * (field[c, x1, y, z] - u)
+                    pull_y = below * (u - field[c, x, y0, z]) - here * (field[c, x, y1, z] - u)
+                    pull_z = behind * (u - field[c, x, y, z0]) - here * (field[c, x, y, z1] - u)
+                    out[c, x, y, z] = scale * (
                         weight[c, 0] * pull_x + weight[c, 1] * pull_y + weight[c, 2] * pull_z
                     )
 
 
 def value_and_gradient(
-    field: npt.ArrayLike, spacing: npt.ArrayLike, epsilon: float = EPSILON, out: Float32 | None = None
+    field: npt.ArrayLike, spacing: npt.ArrayLike, epsilon: float = EPSILON
 ) -> tuple[float, Float32]:
     """Mean of ``sqrt(|grad w|^2 + epsilon^2) - epsilon`` and its exact gradient with respect to `field`.
 
@@ -79,8 +80,6 @@ def value_and_gradient(
     epsilon : float
         Derivative, mm per mm, below which the energy is quadratic like diffusion, and above which it is
         linear; what makes it differentiable.
-    out : float32 array, shape (X, Y, Z, 3), optional
-        Where to write the gradient; not `field`.
 
     Returns
     -------
@@ -104,10 +103,8 @@ def value_and_gradient(
     if not 0 < epsilon < float("inf"):
         raise InputError(f"epsilon: expected a positive number, found {epsilon:g}")
     values, size = checked(field, spacing)
-    out = np.empty_like(values) if out is None else out
-    weight = (slopes(size) ** 2).astype(np.float32)
-    count = values.size // 3
-    inverse_length = np.empty(values.shape[:3], np.float32)
-    parts = run_blocks(_lengths, len(values), values, weight, np.float32(epsilon), inverse_length)
-    run_blocks(_pull, len(values), values, inverse_length, weight, np.float32(1 / count), out)
-    return sum(parts) / count, out
+    weight, planes = slopes(size) ** 2, values.shape[1]
+    inverse_length, out, count = np.empty_like(values[0]), np.empty_like(values), values[0].size
+    parts = run_blocks(_lengths, planes, values, weight, np.float32(epsilon), inverse_length)
+    run_blocks(_pull, planes, values, inverse_length, weight, np.float32(1 / count), out)
+    return sum(parts) / count, from_components(out)

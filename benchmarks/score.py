@@ -56,10 +56,12 @@ def score(
     result: dict[str, float] = {}
     grid, source = read_grid(pair.fixed.image), read_grid(pair.moving.image)
     if pair.fixed.labels and pair.moving.labels:
-        carried = resample(read_labels(pair.moving.labels), grid, forward, "label")
+        # labels need not lie on the grid of their image
+        reference = read_labels(pair.fixed.labels)
+        carried = resample(read_labels(pair.moving.labels), reference.grid, forward, "label")
         if kept is not None:
             write_image(kept, carried, dtype=np.int16)
-        result["dice"] = mean_dice(read_labels(pair.fixed.labels), carried)
+        result["dice"] = mean_dice(reference, carried)
     if pair.fixed.landmarks and pair.moving.landmarks:
         errors = registration_errors(*landmarks_inside(pair), forward)
         result |= {"tre_mm": errors.mean(), "tre_median_mm": np.median(errors), "landmarks": len(errors)}

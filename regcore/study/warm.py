@@ -128,6 +128,6 @@ def tiny_study(root: Path) -> Layout:
     measure_batch(prepared, population, fused, measured, layout, labels, {}, "Cohort", plain, "neurological")
     fixed, moving = (read_image(member.image) for member in members[:2])
     for regulariser, model in zip(REGULARISERS, itertools.cycle(DEFORMABLE_MODELS[1:]), strict=False):
-        chosen = DeformableSettings(model=model, regulariser=regulariser, shrink=(2,), iterations=(2,))
+        chosen = DeformableSettings("mi", model=model, regulariser=regulariser, shrink=(2,), iterations=(2,))
         register(fixed, moving, RegistrationSettings((), chosen))
     return layout

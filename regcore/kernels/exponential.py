@@ -10,7 +10,7 @@ import numpy.typing as npt
 from regcore.errors import InputError
 from regcore.kernels.compose import compose, longest_vector
 from regcore.kernels.layout import components, from_components
-from regcore.kernels.parallel import BLOCK_PLANES, kernel, run_blocks
+from regcore.kernels.parallel import BLOCK_PLANES, inline, kernel, run_blocks
 from regcore.kernels.sample import bracket
 
 Float32 = npt.NDArray[np.float32]
@@ -72,6 +72,15 @@ def _squarings(velocity: Float32) -> Iterator[Float32]:
         yield displacement
 
 
+@inline
+def _corner(field, out, x, y, z, weight, gx, gy, gz):  # type: ignore[no-untyped-def]
+    """Spread a vector to one of the voxels that were read; returns its product with what was read there."""
+    out[0, x, y, z] += weight * gx
+    out[1, x, y, z] += weight * gy
+    out[2, x, y, z] += weight * gz
+    return gx * field[0, x, y, z] + gy * field[1, x, y, z] + gz * field[2, x, y, z]
+
+
 @kernel
 def _unsquare(start, stop, parity, planes, field, slope, out):  # type: ignore[no-untyped-def]
     # every other slab of planes, so far apart that no two threads add to one voxel
@@ -89,26 +98,30 @@ def _unsquare(start, stop, parity, planes, field, slope, out):  # type: ignore[n
                     x0, x1, a = bracket(qx, nx)
                     y0, y1, b = bracket(qy, ny)
                     z0, z1, c = bracket(qz, nz)
-                    along_x, along_y, along_z = zero, zero, zero
-                    for i in range(2):
-                        xi, wx, sx = (x1, a, one) if i else (x0, one - a, -one)
-                        for j in range(2):
-                            yj, wy, sy = (y1, b, one) if j else (y0, one - b, -one)
-                            for k in range(2):
-                                zk, wz, sz = (z1, c, one) if k else (z0, one - c, -one)
-                                weight = wx * wy * wz
-                                out[0, xi, yj, zk] += weight * gx
-                                out[1, xi, yj, zk] += weight * gy
-                                out[2, xi, yj, zk] += weight * gz
-                                dot = gx * field[0, xi, yj, zk]
-                                dot += gy * field[1, xi, yj, zk] + gz * field[2, xi, yj, zk]
-                                along_x += sx * wy * wz * dot
-                                along_y += wx * sy * wz * dot
-                                along_z += wx * wy * sz * dot
-                    # beyond the edge the reading does not change with the position
-                    out[0, x, y, z] += gx + (along_x if zero <= qx <= nx - 1 else zero)
-                    out[1, x, y, z] += gy + (along_y if zero <= qy <= ny - 1 else zero)
-                    out[2, x, y, z] += gz + (along_z if zero <= qz <= nz - 1 else zero)
+                    w11 = a * b
+                    w10, w01 = a - w11, b - w11
+                    w00, d = one - a - w01, one - c
+                    s000 = _corner(field, out, x0, y0, z0, w00 * d, gx, gy, gz)
+                    s001 = _corner(field, out, x0, y0, z1, w00 * c, gx, gy, gz)
+                    s010 = _corner(field, out, x0, y1, z0, w01 * d, gx, gy, gz)
+                    s011 = _corner(field, out, x0, y1, z1, w01 * c, gx, gy, gz)
+                    s100 = _corner(field, out, x1, y0, z0, w10 * d, gx, gy, gz)
+                    s101 = _corner(field, out, x1, y0, z1, w10 * c, gx, gy, gz)
+                    s110 = _corner(field, out, x1, y1, z0, w11 * d, gx, gy, gz)
+                    s111 = _corner(field, out, x1, y1, z1, w11 * c, gx, gy, gz)
+                    # beyond the edge what is read does not change with the position
+                    s00, s01 = d * s000 + c * s001, d * s010 + c * s011
+                    s10, s11 = d * s100 + c * s101, d * s110 + c * s111
+                    if zero <= qx <= nx - 1:
+                        gx += (one - b) * (s10 - s00) + b * (s11 - s01)
+                    if zero <= qy <= ny - 1:
+                        gy += (one - a) * (s01 - s00) + a * (s11 - s10)
+                    if zero <= qz <= nz - 1:
+                        gz += w00 * (s001 - s000) + w01 * (s011 - s010)
+                        gz += w10 * (s101 - s100) + w11 * (s111 - s110)
+                    out[0, x, y, z] += gx
+                    out[1, x, y, z] += gy
+                    out[2, x, y, z] += gz
 
 
 def unsquare(field: Float32, slope: Float32) -> Float32:

@@ -9,26 +9,14 @@ from typing import Any
 from regcore.errors import InputError
 
 LINEAR_MODELS = ("translation", "rigid", "similarity", "affine")
-# how much a measure falls while it is worth a deformation, beside lncc: weights of regularisers go with it
-METRIC_RANGES = {
-    "ssd": 0.03,
-    "sad": 0.15,
-    "ncc": 0.25,
-    "lncc": 1.0,
-    "mi": 1.5,
-    "nmi": 0.35,
-    "ecc": 0.6,
-    "mind": 0.05,
-}
-METRICS = tuple(METRIC_RANGES)
+METRICS = ("ssd", "sad", "ncc", "lncc", "mi", "nmi", "ecc", "mind")
 NATIVE = 1.1
 """A level less coarse than this many of the image's voxels is the image itself."""
 INITIALISATIONS = ("center_of_mass", "moments", "identity")
 ROTATION_SEARCHES = ("local", "full")
 OUTSIDES = ("background", "ignored")
 DEFORMABLE_MODELS = ("greedy", "displacement", "velocity", "symmetric")
-DEFAULT_WEIGHTS = {"diffusion": 0.4, "bending": 2.0, "elastic": 0.3, "total_variation": 0.2}
-REGULARISERS = tuple(DEFAULT_WEIGHTS)
+REGULARISERS = ("diffusion", "bending", "elastic", "total_variation")
 
 
 def _one_of(key: str, value: object, allowed: tuple[str, ...]) -> None:

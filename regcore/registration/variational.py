@@ -26,41 +26,14 @@ from regcore.registration.descent import Energy, descend
 from regcore.registration.linear import IterationRow
 from regcore.registration.middle import Frame, middle_frame
 from regcore.registration.pyramid import finest_spacing, level_factors, working_crop
-from regcore.registration.settings import DEFAULT_WEIGHTS, METRIC_RANGES, DeformableSettings
+from regcore.registration.regularisation import regulariser_of, weight_of
+from regcore.registration.settings import DeformableSettings
 from regcore.registration.similarity import Channel, Metric, at_level, similarity
-from regcore.regularisers import bending, diffusion, elastic, total_variation
 from regcore.space import Array, Grid
 from regcore.transforms import Affine, identity
 
 Float32 = npt.NDArray[np.float32]
-Regulariser = Callable[..., tuple[float, Float32]]
 FADING_VOX = 4
-
-
-def regulariser_of(settings: DeformableSettings) -> Regulariser:
-    """The regulariser of the settings as a function of field and spacing."""
-    regularisers: dict[str, Regulariser] = {
-        "diffusion": diffusion.value_and_gradient,
-        "bending": bending.value_and_gradient,
-        "elastic": partial(elastic.value_and_gradient, mu=settings.lame_mu, lamb=settings.lame_lambda),
-        "total_variation": total_variation.value_and_gradient,
-    }
-    return regularisers[settings.regulariser]
-
-
-def weight_of(settings: DeformableSettings, grid: Grid) -> float:
-    """Weight of the regulariser; its own where none is set, which for bending goes with the voxels' area.
-
-    Examples
-    --------
-    >>> grid = Grid((9, 9, 9), np.diag([2.0, 2.0, 3.0, 1.0]))
-    >>> weight_of(DeformableSettings(model="velocity", regulariser="bending"), grid)
-    8.0
-    """
-    if settings.regularisation_weight is not None:
-        return settings.regularisation_weight
-    own = DEFAULT_WEIGHTS[settings.regulariser] * METRIC_RANGES[settings.metric]
-    return own * finest_spacing(grid) ** 2 if settings.regulariser == "bending" else own
 
 
 @dataclass(frozen=True, eq=False)

@@ -43,9 +43,9 @@ ROWS = {
     for row in (
         Row("brains", 12, preset="t1-brain"),
         Row("brains_1mm", 2, preset="t1-brain", task="deformable"),
-        Row("hippocampus", 20, preset="default", task="crop"),
-        Row("mouse", 8, preset="default"),
-        Row("lung", 1, preset="default", task="lung", accuracy="tre_mm"),
+        Row("hippocampus", 20, preset="small-crop", task="crop"),
+        Row("mouse", 8, preset="mouse"),
+        Row("lung", 1, preset="ct-lung", task="lung", accuracy="tre_mm"),
         Row("multimodal", 4, preset="multimodal-rigid", task="rigid", accuracy="error_mm"),
         Row("icbm", 2, preset="t1-brain", task="deformable", accuracy="error_mm"),
         Row("startup", 1, preset="default", task="crop"),

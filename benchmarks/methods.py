@@ -120,7 +120,7 @@ METHODS = {
     "elastix": Method(
         "itk",
         _by_task(
-            "default affine, then default B-spline",
+            "its default: translation, affine, B-spline",
             "default B-spline",
             "default rigid",
             "affine, then B-spline of 10 mm: correlation, 3 levels, 1000 iterations, 2000 samples, masks",

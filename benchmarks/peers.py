@@ -115,14 +115,15 @@ def _ants(kinds: Mapping[str, str]) -> Callable[[Job], float]:
 
 
 ELASTIX_STAGES = {
-    "full": ("affine", "bspline"),
+    "full": ("translation", "affine", "bspline"),
     "deformable": ("bspline",),
     "rigid": ("rigid",),
-    "crop": ("affine", "bspline"),
+    "crop": ("translation", "affine", "bspline"),
     "lung": ("affine", "bspline"),
 }
 # of the realistic example for this very CT pair in elastix's own repository
 ELASTIX_LUNG = {
+    "AutomaticTransformInitialization": "true",
     "Metric": "AdvancedNormalizedCorrelation",
     "NumberOfResolutions": "3",
     "MaximumNumberOfIterations": "1000",

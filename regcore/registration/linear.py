@@ -22,7 +22,7 @@ from regcore.transforms import Affine
 
 SEARCH_ITERATIONS = 8
 # of a search over all rotations: radius of the object in voxels, starts refined, and answers kept
-SEARCH_RADIUS_VOX, SEARCH_REFINED, SEARCH_KEPT = 8, 24, 4
+SEARCH_RADIUS_VOX, SEARCH_REFINED, SEARCH_KEPT = 8, 32, 8
 PARAMETERS = {"translation": 3, "rigid": 6, "similarity": 7, "affine": 12}
 TURNS: Array = np.array(
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -106,6 +107,22 @@ def test_progress_in_a_log_is_plain_lines(
     assert err.startswith("rigid level 0 iteration ")
     assert "\x1b" not in err + out
     assert out.startswith("similarity ")
+
+
+def test_every_iteration_shows_the_parts_of_its_energy(
+    folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    settings = tmp_path / "settings.yaml"
+    settings.write_text(
+        "linear: []\ndeformable: {metric: ssd, model: velocity, regulariser: elastic, lame_lambda: 0.5,"
+        " regularisation_weight: 0.01, shrink: [2], iterations: [3]}\n"
+    )
+    images = [str(folder / "fixed.nii.gz"), str(folder / "longer.nii.gz")]
+    assert main(["register", *images, "-t", str(tmp_path / "x.h5"), "-s", str(settings)]) == 0
+    assert re.search(r"iteration 1 energy \d\.\d+ = \d\.\d+ \+ 0\.01 \* \d\.\d+\n", capfd.readouterr().err)
+    for row in json.loads((tmp_path / "x.json").read_text())["Iterations"]:
+        parts = row["data_term"] + row["regularisation_weight"] * row["regulariser_term"]
+        assert row["energy"] == pytest.approx(parts)
 
 
 def test_apply_to_an_image_and_to_labels(folder: Path, tmp_path: Path) -> None:

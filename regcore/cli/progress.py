@@ -35,13 +35,18 @@ def _on_terminal() -> Iterator[Callable[[IterationRow], None]]:
         task = progress.add_task("reading")
 
         def show(row: IterationRow) -> None:
-            progress.update(
-                task,
-                description=f"{row.stage:<10} level {row.level}  iteration {row.iteration:3d}  "
-                f"energy {row.energy:.5f}",
-            )
+            where = f"{row.stage:<10} level {row.level}  iteration {row.iteration:3d}"
+            progress.update(task, description=f"{where}  {_energy(row)}")
 
         yield show
+
+
+def _energy(row: IterationRow) -> str:
+    """The energy, and its parts where there is a regulariser."""
+    total = f"energy {row.energy:.5f}"
+    if row.regularisation_weight == 0:
+        return total
+    return f"{total} = {row.data_term:.5f} + {row.regularisation_weight:.4g} * {row.regulariser_term:.5f}"
 
 
 def _in_log() -> Callable[[IterationRow], None]:
@@ -52,7 +57,7 @@ def _in_log() -> Callable[[IterationRow], None]:
         if (row.stage, row.level) != level or row.iteration % LINES_EVERY == 0:
             level = (row.stage, row.level)
             print(
-                f"{row.stage} level {row.level} iteration {row.iteration} energy {row.energy:.5f}",
+                f"{row.stage} level {row.level} iteration {row.iteration} {_energy(row)}",
                 file=sys.stderr,
                 flush=True,
             )

@@ -3,6 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
+from regcore.kernels.compose import read_vector
 from regcore.kernels.layout import components, empty_field, from_components
 from regcore.kernels.parallel import kernel, run_blocks
 from regcore.kernels.sample import bracket
@@ -86,6 +87,31 @@ def _axis_samples(size, scale, shift, old_size):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def _inner(start, stop, first, second):  # type: ignore[no-untyped-def]
+    total = np.float64(0)
+    for x in range(start, stop):
+        for axis in range(3):
+            for y in range(first.shape[2]):
+                one, other = first[axis, x, y], second[axis, x, y]
+                row = np.float32(0)
+                for z in range(len(one)):
+                    row += one[z] * other[z]
+                total += np.float64(row)
+    return total
+
+
+def inner_product(first: Float32, second: Float32) -> float:
+    """Sum of the products of the values of two fields, with the same bits for any number of threads.
+
+    Examples
+    --------
+    >>> inner_product(np.full((2, 2, 2, 3), 2.0, np.float32), np.ones((2, 2, 2, 3), np.float32))
+    48.0
+    """
+    return float(sum(run_blocks(_inner, first.shape[0], components(first), components(second))))
+
+
+@kernel
 def _resize(start, stop, field, scale, shift, out):  # type: ignore[no-untyped-def]
     _, nx, ny, nz = out.shape
     one = np.float32(1)
@@ -127,4 +153,50 @@ def resize_field(
     parts = np.empty((3, *shape), np.float32)
     scale, shift = np.asarray(scale, np.float32), np.asarray(shift, np.float32)
     run_blocks(_resize, shape[0], components(field), scale, shift, parts)
+    return from_components(parts)
+
+
+@kernel
+def _carry(start, stop, field, matrix, inverse, out):  # type: ignore[no-untyped-def]
+    for x in range(start, stop):
+        for y in range(out.shape[2]):
+            for z in range(out.shape[3]):
+                px, py, pz = np.float32(x), np.float32(y), np.float32(z)
+                ux, uy, uz = read_vector(
+                    field,
+                    matrix[0, 0] * px + matrix[0, 1] * py + matrix[0, 2] * pz + matrix[0, 3],
+                    matrix[1, 0] * px + matrix[1, 1] * py + matrix[1, 2] * pz + matrix[1, 3],
+                    matrix[2, 0] * px + matrix[2, 1] * py + matrix[2, 2] * pz + matrix[2, 3],
+                )
+                out[0, x, y, z] = inverse[0, 0] * ux + inverse[0, 1] * uy + inverse[0, 2] * uz
+                out[1, x, y, z] = inverse[1, 0] * ux + inverse[1, 1] * uy + inverse[1, 2] * uz
+                out[2, x, y, z] = inverse[2, 0] * ux + inverse[2, 1] * uy + inverse[2, 2] * uz
+
+
+def carry_field(field: Float32, matrix: npt.ArrayLike, shape: tuple[int, int, int]) -> Float32:
+    """A field on another grid whose axes may be turned: ``A^-1 u(A p + t)`` for the matrix ``[A t]``.
+
+    A displacement keeps its map, ``(id + result) = M^-1 o (id + u) o M``, and a velocity its flow.
+
+    Parameters
+    ----------
+    field : float32 array, shape (X, Y, Z, 3)
+        Displacement or velocity u, voxels of its grid.
+    matrix : array, shape (4, 4)
+        M: voxel of the new grid to voxel of the old one.
+    shape : tuple of 3 int
+        Shape of the new grid; beyond the old one the nearest edge is repeated.
+
+    Examples
+    --------
+    >>> field = np.full((2, 2, 2, 3), [1.0, 0.0, 0.0], np.float32)
+    >>> quarter_turn = np.array([[0.0, -1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+    >>> carry_field(field, quarter_turn, (2, 2, 2))[0, 0, 0].tolist()
+    [0.0, -1.0, 0.0]
+    """
+    parts = np.empty((3, *shape), np.float32)
+    full = np.asarray(matrix, np.float64)
+    inverse = np.ascontiguousarray(np.linalg.inv(full[:3, :3]), np.float32)
+    forward = np.ascontiguousarray(full[:3], np.float32)
+    run_blocks(_carry, shape[0], components(field), forward, inverse, parts)
     return from_components(parts)

@@ -60,12 +60,39 @@ def _back_project(start, stop, fixed_bin, position, weights, table, scale, out):
         out[i] = scale * weights[i] * slope
 
 
+@kernel
+def _smooth_histogram(start, stop, fixed_position, position, weights, bins):  # type: ignore[no-untyped-def]
+    counts = np.zeros((bins, bins), np.float64)
+    for i in range(start, stop):
+        if weights[i] > 0:
+            row, first = int(fixed_position[i]) - 1, int(position[i]) - 1
+            for j in range(row, row + 4):
+                w = weights[i] * spline_weight(fixed_position[i] - j)
+                for k in range(first, first + 4):
+                    counts[j, k] += w * spline_weight(position[i] - k)
+    return counts
+
+
+@kernel
+def _smooth_back_project(start, stop, fixed_position, position, weights, table, scale, out):  # type: ignore[no-untyped-def]
+    for i in range(start, stop):
+        slope = 0.0
+        if weights[i] > 0:
+            row, first = int(fixed_position[i]) - 1, int(position[i]) - 1
+            for j in range(row, row + 4):
+                w = spline_weight(fixed_position[i] - j)
+                for k in range(first, first + 4):
+                    slope += w * table[j, k] * spline_slope(position[i] - k)
+        out[i] = scale * weights[i] * slope
+
+
 def of_entropies(
     measure: Callable[[float, float], tuple[float, float, float]],
     fixed: Float32,
     warped: Float32,
     weights: Float32 | None,
     bins: int,
+    smooth_fixed: bool = False,
 ) -> tuple[float, Float32]:
     """A function of the entropies of two images, and its exact gradient with respect to `warped`.
 
@@ -78,6 +105,9 @@ def of_entropies(
         Intensities in [0, 1]; values beyond are clamped and have no gradient.
     bins : int
         Bins of either image.
+    smooth_fixed : bool
+        Windows on the fixed image too, where it moves as well: the value then changes smoothly with either,
+        and not at all if they are swapped.
 
     Examples
     --------
@@ -90,11 +120,16 @@ def of_entropies(
     f, m = fixed.ravel(), warped.ravel()
     w = np.ones_like(f) if weights is None else np.ascontiguousarray(weights, np.float32).ravel()
     # the spline reaches two bins to each side, so the range of the data ends two bins inside
-    fixed_bin = np.clip(f * (bins - 1) + 0.5, 0, bins - 1).astype(np.int32)
     span = bins - 5.0
     position = 2.0 + np.clip(m, 0.0, 1.0).astype(np.float64) * span
+    if smooth_fixed:
+        fill, back_project = _smooth_histogram, _smooth_back_project
+        place = 2.0 + np.clip(f, 0.0, 1.0).astype(np.float64) * span
+    else:
+        fill, back_project = _histogram, _back_project
+        place = np.clip(f * (bins - 1) + 0.5, 0, bins - 1).astype(np.int32)
     total = max(float(w.sum(dtype=np.float64)), 1e-12)
-    parts = run_blocks(_histogram, f.size, fixed_bin, position, w, bins, block=BLOCK_VOXELS)
+    parts = run_blocks(fill, f.size, place, position, w, bins, block=BLOCK_VOXELS)
     joint = np.sum(parts, axis=0) / total
     shares = joint.sum(axis=1), joint.sum(axis=0), joint
     logs = [np.log(np.maximum(share, TINY)) for share in shares]
@@ -106,6 +141,6 @@ def of_entropies(
     # to zero; so does the entropy of the fixed image, whose shares do not change
     table = -by_apart * logs[1] - by_joint * logs[2]
     out = np.empty(f.size, np.float32)
-    run_blocks(_back_project, f.size, fixed_bin, position, w, table, span / total, out, block=BLOCK_VOXELS)
+    run_blocks(back_project, f.size, place, position, w, table, span / total, out, block=BLOCK_VOXELS)
     out[(m < 0) | (m > 1)] = 0
     return value, out.reshape(warped.shape)

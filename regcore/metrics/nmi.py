@@ -17,7 +17,11 @@ def _measure(apart: float, joint: float) -> tuple[float, float, float]:
 
 
 def value_and_gradient(
-    fixed: Float32, warped: Float32, weights: Float32 | None = None, bins: int = 32
+    fixed: Float32,
+    warped: Float32,
+    weights: Float32 | None = None,
+    bins: int = 32,
+    smooth_fixed: bool = False,
 ) -> tuple[float, Float32]:
     """One minus Studholme's ``(H(fixed) + H(warped)) / H(fixed, warped)``, and its exact gradient.
 
@@ -27,6 +31,8 @@ def value_and_gradient(
         Intensities in [0, 1]; values beyond are clamped and have no gradient.
     bins : int
         Bins of either image.
+    smooth_fixed : bool
+        See `regcore.metrics.histogram.of_entropies`.
 
     Returns
     -------
@@ -43,4 +49,4 @@ def value_and_gradient(
     >>> -1 < same < other < 0
     True
     """
-    return of_entropies(_measure, fixed, warped, weights, bins)
+    return of_entropies(_measure, fixed, warped, weights, bins, smooth_fixed)

@@ -126,7 +126,7 @@ def _run_level(
         counted = _with_moving_mask(weights, moving_mask, affine, grid, field)
         energy = _energy(channels, affine, field, counted, buffers, update, other)
         energies.append(energy)
-        row = IterationRow("deformable", number, iteration, energy)
+        row = IterationRow("deformable", number, iteration, energy, energy)
         rows.append(row)
         if progress is not None:
             progress(row)

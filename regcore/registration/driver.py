@@ -13,6 +13,7 @@ import numpy.typing as npt
 from regcore.errors import InputError
 from regcore.image import Image
 from regcore.kernels.compose import compose
+from regcore.kernels.exponential import exponential
 from regcore.kernels.invert import invert
 from regcore.kernels.jacobian import jacobian_determinant
 from regcore.kernels.sample import sample_linear
@@ -23,15 +24,16 @@ from regcore.registration.deformable import onto_grid, register_deformable
 from regcore.registration.histograms import match_histograms
 from regcore.registration.labels import foreground_channel, label_channels
 from regcore.registration.linear import IterationRow, initial_affine
+from regcore.registration.pyramid import working_crop
 from regcore.registration.settings import RegistrationSettings
 from regcore.registration.similarity import Channel, unit_range
 from regcore.registration.stages import register_stages
+from regcore.registration.variational import register_variational
 from regcore.space import Grid
-from regcore.transforms import Affine, Chain, Displacement, Transform, split
+from regcore.transforms import Affine, Chain, Displacement, Transform, Velocity, split
 
 Float32 = npt.NDArray[np.float32]
 LEAST_JACOBIAN = 0.01
-MARGIN_VOX = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +53,8 @@ class Registration:
         similarity_before, similarity_after (correlation inside the fixed mask or image), folded_voxels,
         minimum_jacobian, inverse_consistency_mean_vox, inverse_consistency_max_vox, linear_retries (how many
         linear stages gave an implausible answer), linear_retry_reasons (a line for each of these).
+    velocity : Velocity or None
+        What `displacement` is the flow of, for the deformable models that find a stationary velocity.
     """
 
     affine: Affine
@@ -59,6 +63,7 @@ class Registration:
     iterations: list[IterationRow]
     seconds: float
     quality: dict[str, Any]
+    velocity: Velocity | None = None
 
     @property
     def forward(self) -> Chain:
@@ -70,23 +75,6 @@ class Registration:
         """Moving to fixed world points: what warps the fixed image onto the moving one."""
         back = self.affine.inverse()
         return Chain((back,) if self.inverse is None else (self.inverse, back))
-
-
-def working_crop(fixed: Image, initial: Image | None) -> Grid:
-    """Part of a grid that holds the foreground of an image (and a mask) with a margin."""
-    foreground = fixed.data > 0.05
-    if initial is not None:
-        foreground = initial.data > 0
-    lower, upper = [], []
-    for axis in range(3):
-        used = np.flatnonzero(foreground.any(axis=tuple(i for i in range(3) if i != axis)))
-        if used.size == 0 or fixed.grid.shape[axis] == 1:
-            lower.append(0)
-            upper.append(fixed.grid.shape[axis])
-        else:
-            lower.append(max(int(used[0]) - MARGIN_VOX, 0))
-            upper.append(min(int(used[-1]) + 1 + MARGIN_VOX, fixed.grid.shape[axis]))
-    return fixed.grid.crop(lower, upper)
 
 
 def make_diffeomorphic(field: Float32, least: float = LEAST_JACOBIAN, most_rounds: int = 50) -> Float32:
@@ -228,7 +216,7 @@ def register(
         given=initial is not None,
     )
     rows += more
-    displacement = inverse = None
+    displacement = inverse = velocity = None
     quality: dict[str, Any] = {
         "similarity_before": before,
         "linear_retries": len(retries),
@@ -242,7 +230,8 @@ def register(
             fixed_part = _on_part(fixed_full, crop)
             mask_part = None if fixed_mask is None else _on_part(fixed_mask, crop)
             begin = None if start_field is None else onto_grid(start_field, fixed.grid, crop)
-            field, more = register_deformable(
+            greedy = settings.deformable.model == "greedy"
+            field, more = (register_deformable if greedy else register_variational)(
                 fixed_part,
                 moving_unit,
                 settings.deformable,
@@ -256,9 +245,12 @@ def register(
             )
             field = onto_grid(field, crop, fixed.grid)
             rows += more
+            if settings.deformable.stationary:
+                velocity = Velocity(field, fixed.grid)
+                field = velocity.displacement.field
         assert field is not None
         field = make_diffeomorphic(field)
-        back = make_diffeomorphic(invert(field))
+        back = make_diffeomorphic(invert(field) if velocity is None else exponential(-velocity.field))
         quality |= _quality(field, back)
         displacement, inverse = Displacement(field, fixed.grid), Displacement(back, fixed.grid)
     else:
@@ -269,7 +261,7 @@ def register(
             "inverse_consistency_max_vox": 0.0,
         }
     quality["similarity_after"] = _similarity(fixed_full, moving_unit, affine, field, fixed_mask)
-    return Registration(affine, displacement, inverse, rows, time.perf_counter() - started, quality)
+    return Registration(affine, displacement, inverse, rows, time.perf_counter() - started, quality, velocity)
 
 
 def _on_part(image: Image, part: Grid) -> Image:

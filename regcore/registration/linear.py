@@ -44,12 +44,15 @@ STRETCHES: dict[str, Array] = {
 
 
 class IterationRow(NamedTuple):
-    """One iteration of a registration."""
+    """One iteration of a registration: ``energy = data_term + regularisation_weight * regulariser_term``."""
 
     stage: str
     level: int
     iteration: int
     energy: float
+    data_term: float
+    regularisation_weight: float = 0.0
+    regulariser_term: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -298,7 +301,7 @@ def register_linear(
                 current = min(_refined(stage, starts), key=lambda pair: pair[0])[1]
 
         def note(energy: float, number: int = number) -> None:
-            rows.append(IterationRow(settings.model, number, len(rows) + 1, energy))
+            rows.append(IterationRow(settings.model, number, len(rows) + 1, energy, energy))
             if progress is not None:
                 progress(rows[-1])
 

@@ -9,6 +9,8 @@ from regcore.kernels.sample import sample_linear
 from regcore.kernels.smooth import gaussian_smooth
 from regcore.space import Array, Grid
 
+MARGIN_VOX = 8
+
 
 def finest_spacing(grid: Grid) -> float:
     """Smallest voxel size along the axes that have more than one voxel, mm."""
@@ -46,3 +48,20 @@ def level(image: Image, target_mm: Array | float) -> Image:
     smooth = gaussian_smooth(image.data, [float(s) for s in sigma])
     matrix = image.grid.inverse_affine @ grid.affine
     return Image(sample_linear(smooth, matrix, shape=grid.shape), grid)
+
+
+def working_crop(image: Image, mask: Image | None) -> Grid:
+    """Part of a grid that holds the foreground of an image, or its mask where there is one, with a margin."""
+    foreground = image.data > 0.05
+    if mask is not None:
+        foreground = mask.data > 0
+    lower, upper = [], []
+    for axis in range(3):
+        used = np.flatnonzero(foreground.any(axis=tuple(i for i in range(3) if i != axis)))
+        if used.size == 0 or image.grid.shape[axis] == 1:
+            lower.append(0)
+            upper.append(image.grid.shape[axis])
+        else:
+            lower.append(max(int(used[0]) - MARGIN_VOX, 0))
+            upper.append(min(int(used[-1]) + 1 + MARGIN_VOX, image.grid.shape[axis]))
+    return image.grid.crop(lower, upper)

@@ -15,6 +15,8 @@ NATIVE = 1.1
 INITIALISATIONS = ("center_of_mass", "moments", "identity")
 ROTATION_SEARCHES = ("local", "full")
 OUTSIDES = ("background", "ignored")
+DEFORMABLE_MODELS = ("greedy", "displacement", "velocity", "symmetric")
+REGULARISERS = ("diffusion", "bending", "elastic", "total_variation")
 
 
 def _one_of(key: str, value: object, allowed: tuple[str, ...]) -> None:
@@ -133,7 +135,7 @@ class LinearSettings(MetricSettings):
 
 @dataclass(frozen=True)
 class DeformableSettings(MetricSettings):
-    """The diffeomorphic stage: greedy composition of smoothed gradient steps.
+    """The deformable stage.
 
     Parameters
     ----------
@@ -148,7 +150,20 @@ class DeformableSettings(MetricSettings):
     update_sigma_vox : float
         Gaussian on every update (a fluid prior), voxels of the level.
     field_sigma_vox : float
-        Gaussian on the displacement after every update (an elastic prior), voxels of the level.
+        Gaussian on the displacement after every update (an elastic prior of ``greedy``, which alone has
+        it), voxels of the level.
+    model : {"greedy", "displacement", "velocity", "symmetric"}
+        ``greedy`` composes smoothed gradient steps, and nothing but them keeps the map smooth. The others
+        minimise ``D + regularisation_weight * R`` and never let it rise: D is the metric, R the regulariser
+        of a displacement, of a stationary velocity, or of one that moves both images to the middle.
+    regulariser : {"diffusion", "bending", "elastic", "total_variation"}
+        What R measures (see `regcore.regularisers`).
+    regularisation_weight : float, optional
+        How much R counts, for ``bending`` in mm2; None takes the regulariser's own (for lncc 0.4 for
+        diffusion, 0.3 for elastic, 0.2 for total variation, twice the squared voxel size for bending; for
+        other measures as much less or more as their range is). ``greedy`` has no R and refuses a weight.
+    lame_mu, lame_lambda : float
+        Lame parameters of the regulariser ``elastic``: resistance to shear, and to change of volume.
     step_vox : float
         Longest displacement of an update, voxels of the level.
     tolerance : float
@@ -163,6 +178,11 @@ class DeformableSettings(MetricSettings):
     spacing_mm: tuple[float, ...] = ()
     update_sigma_vox: float = 1.4
     field_sigma_vox: float = 0.4
+    model: str = "greedy"
+    regulariser: str = "diffusion"
+    regularisation_weight: float | None = None
+    lame_mu: float = 1.0
+    lame_lambda: float = 0.0
     step_vox: float = 0.5
     tolerance: float = 1e-3
 
@@ -174,8 +194,29 @@ class DeformableSettings(MetricSettings):
             raise InputError(f"deformable.spacing_mm: expected coarsest first, found {self.spacing_mm}")
         _number("deformable.update_sigma_vox", self.update_sigma_vox, 0, 32)
         _number("deformable.field_sigma_vox", self.field_sigma_vox, 0, 32)
+        self._check_model()
         _number("deformable.step_vox", self.step_vox, 0.01, 1)
         _number("deformable.tolerance", self.tolerance, 0, 1)
+
+    @property
+    def stationary(self) -> bool:
+        """Whether the model finds a stationary velocity instead of a displacement."""
+        return self.model in ("velocity", "symmetric")
+
+    def _check_model(self) -> None:
+        _one_of("deformable.model", self.model, DEFORMABLE_MODELS)
+        _one_of("deformable.regulariser", self.regulariser, REGULARISERS)
+        _number("deformable.lame_mu", self.lame_mu, 1e-6, 1e6)
+        _number("deformable.lame_lambda", self.lame_lambda, -1e6, 1e6)
+        if 3 * self.lame_lambda + 2 * self.lame_mu <= 0:
+            wanted = f"more than {-2 / 3 * self.lame_mu:g}, so that a change of volume costs energy"
+            raise InputError(f"deformable.lame_lambda: expected {wanted}, found {self.lame_lambda!r}")
+        if self.regularisation_weight is not None:
+            _number("deformable.regularisation_weight", self.regularisation_weight, 0, 1e6)
+            if self.model == "greedy":
+                wanted = "null for the model greedy, which has no regulariser"
+                found = self.regularisation_weight
+                raise InputError(f"deformable.regularisation_weight: expected {wanted}, found {found!r}")
 
     def levels(self, finest_mm: float) -> list[tuple[float, int]]:
         """Shrink factor and iterations of each level for images whose finest voxel size is given.

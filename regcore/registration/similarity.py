@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -72,6 +71,10 @@ def _lncc(fixed: Float32, settings: Settings) -> Metric:
     return partial(lncc.value_and_gradient, fixed, radius=settings.radius, **buffers)
 
 
+def _entropies(measure: Callable[..., tuple[float, Float32]], fixed: Float32, settings: Settings) -> Metric:
+    return partial(measure, fixed, bins=settings.bins, smooth_fixed=settings.model == "symmetric")
+
+
 def _mind(fixed: Float32, settings: Settings) -> Metric:
     sigma, dilation = settings.patch_sigma_vox, settings.dilation
     prepared = mind.prepare(fixed, sigma, dilation)
@@ -85,15 +88,15 @@ MEASURES: dict[str, Callable[[Float32, Settings], Metric]] = {
     "sad": lambda fixed, settings: partial(sad.value_and_gradient, fixed, epsilon=settings.epsilon),
     "ncc": lambda fixed, settings: partial(ncc.value_and_gradient, fixed),
     "lncc": _lncc,
-    "mi": lambda fixed, settings: partial(mi.value_and_gradient, fixed, bins=settings.bins),
-    "nmi": lambda fixed, settings: partial(nmi.value_and_gradient, fixed, bins=settings.bins),
-    "ecc": lambda fixed, settings: partial(ecc.value_and_gradient, fixed, bins=settings.bins),
+    "mi": partial(_entropies, mi.value_and_gradient),
+    "nmi": partial(_entropies, nmi.value_and_gradient),
+    "ecc": partial(_entropies, ecc.value_and_gradient),
     "mind": _mind,
 }
 assert tuple(MEASURES) == METRICS
 
 
-def similarity(fixed: Float32, settings: Settings) -> Metric:
+def similarity(fixed: Float32, settings: Settings, metric: str | None = None) -> Metric:
     """The measure that `settings` name, with everything that depends on the fixed image alone done once.
 
     Parameters
@@ -101,6 +104,8 @@ def similarity(fixed: Float32, settings: Settings) -> Metric:
     fixed : float32 array, shape (X, Y, Z)
         Intensities in about [0, 1].
     settings : LinearSettings or DeformableSettings
+    metric : str, optional
+        Another measure than that of the settings.
 
     Returns
     -------
@@ -115,7 +120,7 @@ def similarity(fixed: Float32, settings: Settings) -> Metric:
     >>> round(value, 6)
     0.0
     """
-    return MEASURES[settings.metric](fixed, settings)
+    return MEASURES[metric or settings.metric](fixed, settings)
 
 
 def at_level(
@@ -123,5 +128,4 @@ def at_level(
 ) -> list[tuple[Channel, Metric]]:
     """Channels smoothed for, and resampled to, the voxel sizes of a level, each with its measure."""
     coarse = [c._replace(fixed=level(c.fixed, fixed_mm), moving=level(c.moving, moving_mm)) for c in channels]
-    own = [settings if c.metric is None else replace(settings, metric=c.metric) for c in coarse]
-    return [(c, similarity(c.fixed.data, of_channel)) for c, of_channel in zip(coarse, own, strict=True)]
+    return [(channel, similarity(channel.fixed.data, settings, channel.metric)) for channel in coarse]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import platform
 import tempfile
 from pathlib import Path
@@ -12,9 +13,10 @@ import numpy as np
 from regcore import __version__
 from regcore.image import Image
 from regcore.io.cohort import Member
-from regcore.io.nifti import write_image
+from regcore.io.nifti import read_image, write_image
 from regcore.io.tables import write_json
-from regcore.registration import DeformableSettings, LinearSettings, RegistrationSettings
+from regcore.registration import DeformableSettings, LinearSettings, RegistrationSettings, register
+from regcore.registration.settings import DEFORMABLE_MODELS, REGULARISERS
 from regcore.space import Grid
 from regcore.study.atlas import atlas_batch
 from regcore.study.config import (
@@ -124,4 +126,8 @@ def tiny_study(root: Path) -> Layout:
     measured, fused = work / "measured" / "all", [work / "atlas" / "all"]
     plain = TablesSettings()
     measure_batch(prepared, population, fused, measured, layout, labels, {}, "Cohort", plain, "neurological")
+    fixed, moving = (read_image(member.image) for member in members[:2])
+    for regulariser, model in zip(REGULARISERS, itertools.cycle(DEFORMABLE_MODELS[1:]), strict=False):
+        chosen = DeformableSettings("mi", model=model, regulariser=regulariser, shrink=(2,), iterations=(2,))
+        register(fixed, moving, RegistrationSettings((), chosen))
     return layout

@@ -74,7 +74,6 @@ def test_a_study_takes_them_by_name() -> None:
         ("linear: rigid", "linear: expected a list of stages"),
         ("deformed: {}", "deformed: expected one of linear, deformable"),
         ("labels: 1", "labels: expected true or false, found 1"),
-        ("outside: air", "outside: expected one of background, ignored, found 'air'"),
     ],
 )
 def test_a_file_that_is_none_is_named_in_one_line(tmp_path: Path, text: str, words: str) -> None:

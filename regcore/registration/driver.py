@@ -200,8 +200,6 @@ def register(
     moving_unit = unit_range(moving, moving_mask)
     if settings.match_histograms:
         moving_unit = match_histograms(moving_unit, fixed_full, moving_mask, fixed_mask)
-    if settings.outside == "ignored" and moving_mask is None:
-        moving_mask = Image(np.ones(moving.grid.shape, np.uint8), moving.grid)
     more_channels = [
         checked_channel(f"channel {number}", Channel(*pair), fixed.grid, fixed_mask)
         for number, pair in enumerate(channels, 1)

@@ -12,7 +12,6 @@ LINEAR_MODELS = ("translation", "rigid", "similarity", "affine")
 METRICS = ("ssd", "sad", "ncc", "lncc", "mi", "nmi", "ecc", "mind")
 INITIALISATIONS = ("center_of_mass", "moments", "identity")
 ROTATION_SEARCHES = ("local", "full")
-OUTSIDES = ("background", "ignored")
 
 
 def _one_of(key: str, value: object, allowed: tuple[str, ...]) -> None:
@@ -191,9 +190,6 @@ class RegistrationSettings:
         masks or, without, the foreground: for one modality from two scanners.
     labels : bool
         Whether the images are label maps, to be registered label by label, and not intensities.
-    outside : {"background", "ignored"}
-        What lies beyond the moving image: background, as around a head in air, or nothing that is known, so
-        that it does not count, as around a crop.
 
     Examples
     --------
@@ -206,14 +202,12 @@ class RegistrationSettings:
     deformable: DeformableSettings | None = DeformableSettings()
     match_histograms: bool = False
     labels: bool = False
-    outside: str = "background"
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work."""
         for key in ("match_histograms", "labels"):
             if not isinstance(getattr(self, key), bool):
                 raise InputError(f"{key}: expected true or false, found {getattr(self, key)!r}")
-        _one_of("outside", self.outside, OUTSIDES)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RegistrationSettings:

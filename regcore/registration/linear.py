@@ -58,7 +58,7 @@ class LinearModel:
 
     def matrix(self, parameters: Array) -> Array:
         """World-to-world matrix, shape (4, 4), mm."""
-        return self.matrices(parameters[None])[0]
+        return np.asarray(self.matrices(parameters[None])[0])
 
     def matrices(self, parameters: Array) -> Array:
         """World-to-world matrices, shape (n, 4, 4), of parameters of shape (n, `size`)."""

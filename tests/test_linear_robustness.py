@@ -144,7 +144,7 @@ def test_of_the_plausible_answers_the_best_is_taken(monkeypatch):
     def answers(fixed, moving, stage, begin, *_):
         calls.append(stage.model)
         energy, found = energies.get((stage.model, len(calls) - 1), (1.0 / len(calls), good))
-        return found, [stages.IterationRow(stage.model, 0, 1, energy)]
+        return found, [stages.IterationRow(stage.model, 0, 1, energy, energy)]
 
     monkeypatch.setattr(stages, "register_linear", answers)
     found = register_stages(image, image, (LinearSettings(),), good)

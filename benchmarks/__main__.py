@@ -15,6 +15,7 @@ import pandas
 
 from benchmarks.atlas import atlas_row
 from benchmarks.data import PAIRS, data_folder, pairs
+from benchmarks.fusion import fusion_row
 from benchmarks.measure import measure
 from benchmarks.pairwise import Setup, run_pairs, summary
 from benchmarks.peers import METHODS, command, environment
@@ -25,7 +26,7 @@ from regcore.io.nifti import write_image
 from regcore.kernels.parallel import set_threads
 from regcore.space import Grid
 
-ROWS = [*PAIRS, "template", "atlas"]
+ROWS = [*PAIRS, "template", "atlas", "fusion"]
 USUAL = ["regcore", "greedy", "ants-syn", "ants-quick", "elastix", "dipy"]
 
 
@@ -36,7 +37,7 @@ def main() -> int:
         data_folder()
         set_threads(options.threads)
         setup = Setup(options.work.resolve(), options.threads, options.repeats)
-        if "regcore" in options.methods and not {*options.rows}.isdisjoint(PAIRS):
+        if "regcore" in options.methods and not {*options.rows}.isdisjoint({*PAIRS, "fusion"}):
             _compile(options.threads)
         for row in options.rows:
             _publish(row, _measured(row, options, setup), options)
@@ -63,7 +64,7 @@ def _options() -> argparse.Namespace:
         metavar="METHOD",
         help=f"of {', '.join(METHODS)} (default: all but ants-full, which takes minutes a pair)",
     )
-    parser.add_argument("--pairs", type=int, help="only the first so many pairs, or targets of the atlas row")
+    parser.add_argument("--pairs", type=int, help="only the first so many pairs, or targets")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of every tool")
     parser.add_argument("--repeats", type=int, default=1, help="times each pair is run; the median counts")
     parser.add_argument(
@@ -88,6 +89,8 @@ def _measured(row: str, options: argparse.Namespace, setup: Setup) -> pandas.Dat
     if row == "template":
         peer = any(name.startswith("ants") for name in options.methods)
         return template_row(setup, options.ants_iterations, peer)
+    if row == "fusion":
+        return fusion_row(setup, options.methods, options.pairs)
     table = run_pairs(row, pairs(row, options.pairs), options.methods, setup)
     table.to_csv(setup.work / f"{row}.tsv", sep="\t", index=False)
     return summary(table, options.methods)

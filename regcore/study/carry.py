@@ -148,9 +148,12 @@ def carry(
             LOGGER.info("%s <- %s: similarity %.4f", key, station, quality["similarity_after"])
         behind = [atlas for atlas in others if settings.route == "template_library" or atlas.key == station]
         for atlas, transform in _beyond(behind, station, way, places):
-            labels, image = propagate(
-                read_labels(atlas.labels), places.image(atlas.key), target.grid, transform
-            )
+            try:
+                own = read_labels(atlas.labels), places.image(atlas.key)
+            except InputError as error:
+                LOGGER.warning("%s: %s left out: %s", key, atlas.key, error)
+                continue
+            labels, image = propagate(*own, target.grid, transform)
             found.labels.append(labels)
             found.images.append(image)
             found.sources.append(atlas.key)

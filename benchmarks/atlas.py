@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pandas
 
-from benchmarks.data import Pair, atlas_pairs
-from benchmarks.pairwise import Setup, labels_file, mean_dice, run_pair
-from benchmarks.peers import is_installed
+from benchmarks.data import ATLAS, Pair, atlas_pairs
+from benchmarks.methods import is_installed
+from benchmarks.pairwise import Setup, labels_file, run_pair
+from benchmarks.score import mean_dice
 from regcore.errors import InputError
 from regcore.io.nifti import read_labels
 from regcore.labels.fuse import majority_vote
@@ -56,10 +57,10 @@ def atlas_row(setup: Setup, results: Path | None, targets: int | None = None) ->
 
 
 def _majority(pairs: Sequence[Pair], setup: Setup) -> float:
-    runs = [run_pair("atlas", pair, "greedy", setup) for pair in pairs]
+    runs = [run_pair(ATLAS, pair, "greedy", setup) for pair in pairs]
     if any("failure" in run for run in runs):
         return float("nan")
-    carried = [read_labels(labels_file("atlas", pair, "greedy", setup)) for pair in pairs]
+    carried = [read_labels(labels_file(ATLAS, pair, "greedy", setup)) for pair in pairs]
     fused, _ = majority_vote(carried)
     return mean_dice(read_labels(pairs[0].fixed.labels), fused)
 

@@ -1,4 +1,4 @@
-"""The images that are measured on, and which are registered to which."""
+"""The images that are measured on, which are registered to which, and how: the rows of the benchmark."""
 
 from __future__ import annotations
 
@@ -10,16 +10,59 @@ from regcore.errors import InputError
 
 ATLASES = ("IXI012", "IXI048", "IXI260", "IXI385", "IXI577")
 TEMPLATE_MEMBERS = 8
-PAIRS = {"brains": 12, "brains_1mm": 1, "hippocampus": 20, "mouse": 8}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the benchmark.
+
+    Parameters
+    ----------
+    name : str
+    count : int
+        How many pairs it has.
+    preset : str
+        Of regcore.
+    task : {"full", "crop", "deformable", "rigid", "lung"}
+        Affine and deformable; the same on images of few voxels; deformable alone, where the images are
+        aligned; rigid across modalities; affine and deformable within masks, on CT. Every peer has its
+        settings for each.
+    accuracy : {"dice", "tre_mm", "error_mm"}
+        What it is judged by (see `score`).
+    """
+
+    name: str
+    count: int
+    preset: str = "default"
+    task: str = "full"
+    accuracy: str = "dice"
+
+
+ROWS = {
+    row.name: row
+    for row in (
+        Row("brains", 12, preset="t1-brain"),
+        Row("brains_1mm", 2, preset="t1-brain", task="deformable"),
+        Row("hippocampus", 20, preset="default", task="crop"),
+        Row("mouse", 8, preset="default"),
+        Row("lung", 1, preset="default", task="lung", accuracy="tre_mm"),
+        Row("multimodal", 4, preset="multimodal-rigid", task="rigid", accuracy="error_mm"),
+        Row("icbm", 2, preset="t1-brain", task="deformable", accuracy="error_mm"),
+        Row("startup", 1, preset="default", task="crop"),
+    )
+}
+ATLAS = Row("atlas", 95)
 
 
 @dataclass(frozen=True)
 class Subject:
-    """An image and its labels, on one grid."""
+    """An image, and what is known of it: labels and mask on its grid, landmarks in its world."""
 
     name: str
     image: Path
-    labels: Path
+    labels: Path | None = None
+    mask: Path | None = None
+    landmarks: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -29,13 +72,13 @@ class Pair:
     Parameters
     ----------
     fixed, moving : Subject
-    linear : bool
-        Whether an affine registration comes first; False where they are affinely aligned already.
+    truth : Path, optional
+        Transform from the fixed to the moving image that a result is compared with.
     """
 
     fixed: Subject
     moving: Subject
-    linear: bool = True
+    truth: Path | None = None
 
     @property
     def name(self) -> str:
@@ -72,35 +115,35 @@ def brains() -> list[Subject]:
     ]
 
 
-def pairs(row: str, count: int | None = None) -> list[Pair]:
-    """Pairs of a row of the benchmark, always the same ones in the same order.
+def pairs(row: Row, made: Path, count: int | None = None) -> list[Pair]:
+    """Pairs of a row, always the same ones in the same order.
 
     Parameters
     ----------
-    row : {"brains", "brains_1mm", "hippocampus", "mouse"}
+    row : Row
+    made : Path
+        Folder for the images that are not in the data folder but made (see `benchmarks.made`).
     count : int, optional
         How many; by default as many as the row has.
 
     Returns
     -------
     list of Pair
-        Subject i of the sorted names is fixed, and the one half the list further on moves.
+        Of a row of subjects with labels, subject i of the sorted names is fixed, and the one half the list
+        further on moves.
     """
-    if row == "brains":
-        subjects = brains()
-    elif row == "brains_1mm":
-        folder = data_folder() / row
-        subjects = [Subject(x, folder / f"{x}_T1w.nii.gz", folder / f"{x}_dseg.nii.gz") for x in "AB"]
-    else:
-        subjects = _images_and_labels(data_folder() / row)
-    if len(subjects) < 2:
-        raise InputError(f"{data_folder() / row}: expected at least two images, found {len(subjects)}")
-    wanted = min(count or PAIRS[row], len(subjects) if row != "brains_1mm" else 1)
-    half = len(subjects) // 2
-    return [
-        Pair(subjects[i], subjects[(i + half) % len(subjects)], linear=row != "brains_1mm")
-        for i in range(wanted)
-    ]
+    from benchmarks import made as make
+
+    found = {
+        "brains": lambda: _half_apart(brains()),
+        "brains_1mm": _both_ways,
+        "lung": lambda: [make.lung_pair(made / "lung", data_folder() / "lung")],
+        "multimodal": _sessions,
+        "icbm": lambda: make.warped_heads(made / "icbm", row.count),
+        "startup": lambda: [make.small_pair(made / "startup")],
+        "atlas": atlas_pairs,
+    }.get(row.name, lambda: _half_apart(_images_and_labels(data_folder() / row.name)))()
+    return found[: min(count or row.count, row.count)]
 
 
 def atlas_pairs() -> list[Pair]:
@@ -109,6 +152,30 @@ def atlas_pairs() -> list[Pair]:
     atlases = [subject for subject in subjects if subject.name in ATLASES]
     targets = [subject for subject in subjects if subject.name not in ATLASES]
     return [Pair(target, atlas) for target in targets for atlas in atlases]
+
+
+def _half_apart(subjects: list[Subject]) -> list[Pair]:
+    if len(subjects) < 2:
+        raise InputError(f"{data_folder()}: expected at least two images with labels, found {len(subjects)}")
+    half = len(subjects) // 2
+    return [Pair(subjects[i], subjects[(i + half) % len(subjects)]) for i in range(len(subjects))]
+
+
+def _both_ways() -> list[Pair]:
+    folder = data_folder() / "brains_1mm"
+    first, second = (Subject(x, folder / f"{x}_T1w.nii.gz", folder / f"{x}_dseg.nii.gz") for x in "AB")
+    return [Pair(first, second), Pair(second, first)]
+
+
+def _sessions() -> list[Pair]:
+    folder = data_folder() / "multimodal" / "patient12"
+    found = []
+    for session in ("study1", "study2"):
+        flair = Subject(f"{session}_FLAIR", folder / f"{session}_FLAIR.nii.gz")
+        for contrast in ("T1W", "T2W"):
+            moving = Subject(contrast, folder / f"{session}_{contrast}.nii.gz")
+            found.append(Pair(flair, moving, folder / f"{session}_{contrast}_intrastudy_to_FLAIR.txt"))
+    return found
 
 
 def _images_and_labels(folder: Path) -> list[Subject]:

@@ -16,6 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.data import TEMPLATE_MEMBERS, Row, brains
+
+FUSION = Row("fusion", TEMPLATE_MEMBERS, preset="t1-brain")
 # fusion, and the tool whose registrations it is fed with
 METHODS = {
     "regcore majority": "regcore",
@@ -25,7 +28,7 @@ METHODS = {
     "ants joint": "ants-syn",
 }
 SETTINGS = {
-    "regcore joint": "alpha 0.1, beta 2, radius 2, search 3",
+    "regcore joint": "alpha 0.1, beta 2, radius 1, search 2",
     "ants joint": "ants.joint_label_fusion as antspyx has it (rho 0.01, beta 4, radius 2, search 3)",
 }
 
@@ -49,10 +52,9 @@ def fusion_row(setup, tools, targets=None):  # type: ignore[no-untyped-def]
     """
     import pandas
 
-    from benchmarks.data import TEMPLATE_MEMBERS, brains
-    from benchmarks.peers import is_installed, version
+    from benchmarks.methods import is_installed, version
 
-    members = brains()[:TEMPLATE_MEMBERS]
+    members = brains()[: FUSION.count]
     if "regcore" in tools:
         _compile()
     rows: list[dict[str, Any]] = []
@@ -111,7 +113,8 @@ def _folder(target, tool, setup):  # type: ignore[no-untyped-def]
 def _register(target, atlas, tool, setup):  # type: ignore[no-untyped-def]
     """Cost of a registration; image and labels of the atlas on the target's grid are kept."""
     from benchmarks.measure import measure
-    from benchmarks.peers import command, environment
+    from benchmarks.methods import command, environment
+    from benchmarks.peers import Job
     from benchmarks.reading import read_result
     from regcore.io.nifti import read_image, read_labels, write_image
     from regcore.io.tables import read_json, write_json
@@ -124,10 +127,12 @@ def _register(target, atlas, tool, setup):  # type: ignore[no-untyped-def]
     work = folder / f"{atlas.name}_unfinished"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    line = command(tool, work, target.image, atlas.image, True, setup.threads)
-    cost = measure(line, environment(setup.threads), folder / f"{atlas.name}.log")
+    job = Job(str(work), str(target.image), str(atlas.image), FUSION.task, setup.threads)
+    cost = measure(
+        command(tool, job, FUSION.preset), environment(setup.threads), folder / f"{atlas.name}.log"
+    )
     image, labels = read_image(atlas.image), read_labels(atlas.labels)
-    forward = read_result(tool, work, target.image, True)[0]
+    forward = read_result(tool, job)[0]
     # carried alike for every tool, so that only registration and fusion differ
     there, warped = propagate(labels, image, read_image(target.image).grid, forward)
     write_image(folder / f"{atlas.name}_dseg.nii.gz", there, dtype=np.int16)
@@ -141,8 +146,8 @@ def _register(target, atlas, tool, setup):  # type: ignore[no-untyped-def]
 def _fuse(name, target, atlases, tool, setup):  # type: ignore[no-untyped-def]
     """Cost of a fusion and its mean Dice."""
     from benchmarks.measure import measure
-    from benchmarks.pairwise import mean_dice
-    from benchmarks.peers import environment
+    from benchmarks.methods import environment
+    from benchmarks.score import mean_dice
     from regcore.io.nifti import read_labels
     from regcore.io.tables import read_json, write_json
 

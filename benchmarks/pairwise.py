@@ -1,35 +1,36 @@
-"""Pairs of images: agreement of the labels, folding, inverse consistency, time and memory.
+"""Pairs of images, registered with every method; whatever is found is kept.
 
-Every result is kept beside the pair as JSON, and is not made again: a run that was cut off resumes.
+A result is scored once and its score kept, whatever the number of threads. Times are another matter: those
+that are compared have to be taken one after another on a machine that does nothing else. So they are kept
+apart, in a folder for one number of threads and one state of regcore's sources, and each repeat runs all
+methods before the next one begins. A run that was cut off resumes either.
 """
 
 from __future__ import annotations
 
+import datetime
 import functools
 import hashlib
+import platform
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas
-from scipy import ndimage
 
-from benchmarks.data import Pair
+from benchmarks.data import Pair, Row
 from benchmarks.measure import measure
-from benchmarks.peers import METHODS, ROOT, command, environment, is_installed, version
-from benchmarks.reading import read_result
+from benchmarks.methods import METHODS, ROOT, command, environment, is_installed, version
+from benchmarks.peers import Job
+from benchmarks.reading import engine_seconds, read_result
+from benchmarks.score import score
 from regcore.errors import InputError
-from regcore.image import Image
-from regcore.io.nifti import read_labels, write_image
 from regcore.io.tables import read_json, write_json
-from regcore.kernels.jacobian import jacobian_determinant
-from regcore.labels.overlap import dice
-from regcore.resample import coverage, resample
-from regcore.space import Grid
-from regcore.transforms import Transform
+
+COSTS = ("engine_s", "wall_s", "cpu_s", "memory_mib")
 
 
 @dataclass(frozen=True)
@@ -43,163 +44,176 @@ class Setup:
     threads : int
         Of every tool.
     repeats : int
-        Times each registration is run, for the time; every repeat runs all methods one after another.
+        How often each method is timed on a pair.
+    timed : int, optional
+        On how many pairs of a row times are taken; on all by default.
     """
 
     work: Path
     threads: int
     repeats: int = 1
+    timed: int | None = None
+
+    @property
+    def made(self) -> Path:
+        """Folder of the images that are made."""
+        return self.work / "made"
 
 
-def run_pairs(row: str, pairs: Sequence[Pair], methods: Sequence[str], setup: Setup) -> pandas.DataFrame:
-    """Register pairs with every method.
+def run_pairs(row: Row, pairs: Sequence[Pair], methods: Sequence[str], setup: Setup) -> None:
+    """Register pairs with every method that is installed, as far as results are not kept already."""
+    timed = len(pairs) if setup.timed is None else setup.timed
+    for number, pair in enumerate(pairs):
+        usable = [name for name in methods if is_installed(name)]
+        for repeat in range(setup.repeats if number < timed else 0):
+            for name in list(usable):
+                if _times_file(row, pair, name, setup, source_mark(), repeat).exists():
+                    continue
+                if "failure" in run_pair(row, pair, name, setup, repeat):
+                    usable.remove(name)
+        for name in usable:
+            run_pair(row, pair, name, setup)
+
+
+def run_pair(row: Row, pair: Pair, name: str, setup: Setup, repeat: int | None = None) -> dict[str, Any]:
+    """Score of one method on one pair: what is kept, or that of a registration that is run now.
 
     Parameters
     ----------
-    row : str
-        Name of the row of the benchmark.
-    pairs : sequence of Pair
-    methods : sequence of str
-        Names in `METHODS`; those not installed are left out.
+    row : Row
+    pair : Pair
+    name : str
+        Method.
     setup : Setup
+    repeat : int, optional
+        Number of a timed run; it is run whether or not a score is kept, and its cost is kept.
+
+    Returns
+    -------
+    dict
+        As `score` and `Cost` have it, with ``engine_s`` (see `engine_seconds`) and how it was run; or
+        ``failure`` with the reason. The moving labels are kept in the file that `labels_file` names.
+    """
+    kept = score_file(row, pair, name, setup, source_mark())
+    known = dict(read_json(kept)) if kept.exists() else {}
+    # what failed is tried again
+    scored = bool(known) and "failure" not in known
+    if scored and repeat is None:
+        return known
+    folder = kept.with_suffix("")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    masks = [str(subject.mask) if subject.mask else None for subject in (pair.fixed, pair.moving)]
+    job = Job(str(folder), str(pair.fixed.image), str(pair.moving.image), row.task, setup.threads, *masks)
+    try:
+        log = kept.with_suffix(".log")
+        cost = asdict(measure(command(name, job, row.preset), environment(setup.threads), log))
+        engine = METHODS[name].engine
+        if repeat is not None and engine is not None:
+            measure(
+                command(engine, job, row.preset), environment(setup.threads), log.with_suffix(".engine.log")
+            )
+        cost |= {"engine_s": engine_seconds(name, job), **_circumstances(row, name, setup)}
+        if not scored:
+            labels = labels_file(row, pair, name, setup)
+            known = {**score(pair, *read_result(name, job), row.task == "rigid", labels), **cost}
+            write_json(kept, known)
+        if repeat is not None:
+            write_json(_times_file(row, pair, name, setup, source_mark(), repeat), cost)
+    except (InputError, RuntimeError) as error:
+        known, cost = {"failure": str(error), **_circumstances(row, name, setup)}, {}
+        write_json(kept, known)
+    shutil.rmtree(folder)
+    shown = {**known, **cost}
+    figures = ", ".join(f"{key} {value:.4g}" for key, value in shown.items() if isinstance(value, float))
+    print(f"{row.name} {pair.name} {name}: {figures or known}", flush=True)
+    return known
+
+
+def kept_results(
+    row: Row, pairs: Sequence[Pair], methods: Sequence[str], setup: Setup, mark: str
+) -> pandas.DataFrame:
+    """What is kept of a row.
 
     Returns
     -------
     DataFrame
-        A row a pair and method: ``pair, method, dice, folded, inverse_error_vox, wall_s, cpu_s, memory_mib``
-        (see `score`; costs are medians of the repeats), or ``failure`` with the reason.
+        A row a pair and method: ``pair, method``, then what `run_pair` returns. Where there are timed runs
+        their medians stand in place of the costs, and ``runs`` is their number, else 0.
     """
     rows = []
     for pair in pairs:
-        runs: dict[str, list[dict[str, Any]]] = {}
-        for repeat in range(setup.repeats):
-            for name in methods:
-                if is_installed(name):
-                    runs.setdefault(name, []).append(run_pair(row, pair, name, setup, repeat))
-        for name, found in runs.items():
-            costs = pandas.DataFrame([one for one in found if "failure" not in one])
-            medians = costs[["wall_s", "cpu_s", "memory_mib"]].median().to_dict() if len(costs) else {}
-            rows.append({"pair": pair.name, "method": name, **found[0], **medians})
-    return pandas.DataFrame(rows)
+        for name in methods:
+            kept = score_file(row, pair, name, setup, mark)
+            if not kept.exists():
+                continue
+            result = {"pair": pair.name, "method": name, "runs": 0, **read_json(kept)}
+            files = sorted(_times_file(row, pair, name, setup, mark, 0).parent.glob(f"{name}_run-*.json"))
+            if files:
+                times = pandas.DataFrame([read_json(file) for file in files])
+                last = read_json(files[-1])
+                result |= {"runs": len(files), "date": last["date"], "machine": last["machine"]}
+                result |= {"threads": setup.threads, **times[list(COSTS)].median().to_dict()}
+            rows.append(result)
+    table = pandas.DataFrame(rows)
+    missing = [name for name in ("pair", "method", "runs", *COSTS) if name not in table]
+    return table.assign(**dict.fromkeys(missing, np.nan))
 
 
-def run_pair(row: str, pair: Pair, name: str, setup: Setup, repeat: int = 0) -> dict[str, Any]:
-    """One registration with one method, or what is kept of it.
-
-    Returns
-    -------
-    dict
-        As `score` and `Cost` have it; ``failure`` with the reason where the tool failed. The moving labels
-        on the fixed grid are kept in the file that `labels_file` names.
-    """
-    kept = Path(f"{_stem(row, pair, name, setup)}_run-{repeat}.json")
-    if kept.exists():
-        return dict(read_json(kept))
-    folder = kept.with_suffix("")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    line = command(name, folder, pair.fixed.image, pair.moving.image, pair.linear, setup.threads)
-    try:
-        cost = measure(line, environment(setup.threads), kept.with_suffix(".log"))
-        forward, backward = read_result(name, folder, pair.fixed.image, pair.linear)
-        result = asdict(cost)
-        if repeat == 0:
-            result |= score(pair, forward, backward, labels_file(row, pair, name, setup))
-        write_json(kept, result)
-    except (InputError, RuntimeError) as error:
-        result = {"failure": str(error)}
-    shutil.rmtree(folder)
-    figures = ", ".join(f"{key} {value:.4g}" for key, value in result.items() if isinstance(value, float))
-    print(f"{row} {pair.name} {name}: {figures or result}", flush=True)
-    return result
+def newest_mark(row: Row, setup: Setup) -> str:
+    """Mark of the sources of regcore that a row was run with last, or of the present ones."""
+    files = (setup.work / row.name).glob(f"*/regcore-{row.preset}-*.json")
+    newest = max(files, key=lambda file: file.stat().st_mtime, default=None)
+    return source_mark() if newest is None else newest.stem.rpartition("-")[2]
 
 
-def labels_file(row: str, pair: Pair, name: str, setup: Setup) -> Path:
+def labels_file(row: Row, pair: Pair, name: str, setup: Setup) -> Path:
     """Where the labels of the moving image on the fixed grid are kept."""
-    return Path(f"{_stem(row, pair, name, setup)}_dseg.nii.gz")
+    return score_file(row, pair, name, setup, source_mark()).with_suffix(".nii.gz")
 
 
-def score(
-    pair: Pair, forward: Transform, backward: Transform | None, kept: Path | None = None
-) -> dict[str, float]:
-    """How good a registration is; the same code, and the same interpolation of labels, for every tool.
-
-    Parameters
-    ----------
-    pair : Pair
-    forward : Transform
-        World mm of the fixed to world mm of the moving image.
-    backward : Transform or None
-        The way back, where the tool gives it.
-    kept : Path, optional
-        Where to write the moving labels on the fixed grid.
-
-    Returns
-    -------
-    dict
-        ``dice``: mean over the labels that either holds. ``folded``: share of the voxels that see the moving
-        image where the Jacobian determinant is not above 0. ``inverse_error_vox``: mean distance from a
-        labelled voxel to where there and back leads, in voxels; left out without `backward`.
-    """
-    reference, source = read_labels(pair.fixed.labels), read_labels(pair.moving.labels)
-    carried = resample(source, reference.grid, forward, "label")
-    if kept is not None:
-        write_image(kept, carried, dtype=np.int16)
-    result = {"dice": mean_dice(reference, carried), "folded": _folded(reference.grid, source.grid, forward)}
-    if backward is not None:
-        points = reference.grid.to_world(np.argwhere(reference.data > 0))
-        moved = reference.grid.to_voxel(backward(forward(points))) - reference.grid.to_voxel(points)
-        result["inverse_error_vox"] = float(np.linalg.norm(moved, axis=1).mean())
-    return result
-
-
-def mean_dice(first: Image, second: Image) -> float:
-    """Mean Dice over the labels that either map holds."""
-    return float(np.mean(list(dice(first, second).values())))
-
-
-def summary(table: pandas.DataFrame, methods: Iterable[str], versus: str = "greedy") -> pandas.DataFrame:
-    """A row a method: means of the scores, medians of the costs, and time against another, pair by pair."""
-    rows = []
-    for name in methods:
-        if not is_installed(name):
-            rows.append({"method": name, "settings": "absent: not installed"})
-            continue
-        mine = table[table.method == name].set_index("pair")
-        good = mine[mine["dice"].notna()] if "dice" in mine else mine.iloc[:0]
-        line: dict[str, Any] = {"method": f"{name} {version(name)}", "settings": METHODS[name].settings}
-        line |= {"pairs": len(good), "failed": len(mine) - len(good)}
-        if len(good):
-            other = table[table.method == versus].set_index("pair").reindex(good.index)
-            line["dice"], line["worst dice"] = round(good.dice.mean(), 4), round(good.dice.min(), 4)
-            line[f"least gain on {versus}"] = round((good.dice - other.dice).min(), 4)
-            line["folded %"] = round(100 * good.folded.mean(), 4)
-            if "inverse_error_vox" in good:
-                line["inverse error (vox)"] = round(good.inverse_error_vox.mean(), 3)
-            line["wall (s)"], line["cpu (s)"] = round(good.wall_s.median(), 2), round(good.cpu_s.median(), 2)
-            line[f"time / {versus}"] = round((good.wall_s / other.wall_s).median(), 3)
-            line["memory (MiB)"] = round(good.memory_mib.median())
-        rows.append(line)
-    return pandas.DataFrame(rows)
+def score_file(row: Row, pair: Pair, name: str, setup: Setup, mark: str) -> Path:
+    """Where the score of a method on a pair is kept."""
+    stem = f"regcore-{row.preset}-{mark}" if name == "regcore" else name
+    return setup.work / row.name / pair.name / f"{stem}.json"
 
 
 @functools.cache
 def source_mark() -> str:
     """Mark of regcore's sources: what was measured with others is not its result."""
     digest = hashlib.sha1(usedforsecurity=False)
-    for path in sorted((ROOT / "regcore").rglob("*.py")):
-        digest.update(path.read_bytes())
+    for path in sorted((ROOT / "regcore").rglob("*")):
+        if path.suffix in (".py", ".yaml"):
+            digest.update(path.read_bytes())
     return digest.hexdigest()[:8]
 
 
-def _stem(row: str, pair: Pair, name: str, setup: Setup) -> Path:
-    mark = f"-{source_mark()}" if name == "regcore" else ""
-    return setup.work / row / pair.name / f"{name}{mark}_threads-{setup.threads}"
+def settings_of(row: Row, name: str) -> str:
+    """How a method is run on a row, in words."""
+    words = METHODS[name].settings[row.task]
+    return f"preset {row.preset}{words}" if name == "regcore" else words
 
 
-def _folded(grid: Grid, source: Grid, forward: Transform) -> float:
-    points = forward(grid.world_points())
-    field = (grid.to_voxel(points) - np.stack(np.indices(grid.shape), axis=-1)).astype(np.float32)
-    # one voxel in from where the moving image ends: beyond, no tool promises anything
-    seen = ndimage.binary_erosion(coverage(source, grid, forward).data > 0)
-    return float((jacobian_determinant(field)[seen] <= 0).mean())
+def machine() -> str:
+    """Processor and system, in words."""
+    name = platform.processor() or platform.machine()
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        models = [line for line in information.read_text().splitlines() if line.startswith("model name")]
+        name = models[0].split(":", 1)[1].strip() if models else name
+    return f"{name}, {platform.system()}"
+
+
+def _circumstances(row: Row, name: str, setup: Setup) -> Mapping[str, Any]:
+    return {
+        "version": version(name),
+        "settings": settings_of(row, name),
+        "threads": setup.threads,
+        "date": str(datetime.datetime.now(tz=datetime.UTC).date()),
+        "machine": machine(),
+    }
+
+
+def _times_file(row: Row, pair: Pair, name: str, setup: Setup, mark: str, repeat: int) -> Path:
+    session = f"times_threads-{setup.threads}_{mark}"
+    return setup.work / row.name / pair.name / session / f"{name}_run-{repeat}.json"

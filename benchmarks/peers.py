@@ -1,188 +1,232 @@
 """Registration tools as whole processes, as their users run them.
 
-Nothing of regcore is imported here, so that nobody else pays for it. Run as ``python -m
-benchmarks.peers METHOD FOLDER FIXED MOVING LINEAR THREADS`` it is one registration:
-everything a user waits for, from reading the images to writing the transform and the warped image.
+Nothing of regcore is imported here, so that nobody else pays for it. Run as ``python -m benchmarks.peers
+METHOD JOB``, with the `Job` as JSON, it is one registration: everything a user waits for, from reading the
+images to writing the transform and the warped image. ``engine_s.txt`` says how long the tool's own
+registration took of that.
 """
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
+import json
 import os
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parents[1]
-REGCORE = "import sys; from regcore.cli import main; sys.exit(main())"
+ENGINE_FILE = "engine_s.txt"
 
 
 @dataclass(frozen=True)
-class Method:
-    """A tool and how it is run.
+class Job:
+    """One registration.
 
     Parameters
     ----------
-    module : str
-        What must be installed.
-    settings : str
-        In words, for the table.
-    run : callable or None
-        ``run(folder, fixed, moving, linear, threads)`` registers and writes into `folder`.
+    folder : str
+        Where everything is written.
+    fixed, moving : str
+        Images, NIfTI.
+    task : str
+        See `benchmarks.data.Row`.
+    threads : int
+    fixed_mask, moving_mask : str, optional
     """
 
-    module: str
-    settings: str
-    run: Callable[[Path, str, str, bool, int], None] | None
+    folder: str
+    fixed: str
+    moving: str
+    task: str
+    threads: int
+    fixed_mask: str | None = None
+    moving_mask: str | None = None
 
 
-def command(name: str, folder: Path, fixed: Path, moving: Path, linear: bool, threads: int) -> list[str]:
-    """Command line of a registration as a process of its own."""
-    if name != "regcore":
-        arguments = [name, str(folder), str(fixed), str(moving), str(int(linear)), str(threads)]
-        return [sys.executable, "-m", "benchmarks.peers", *arguments]
-    chosen: list[str] = []
-    if not linear:
-        settings = folder / "settings.yaml"
-        settings.write_text("linear: []\n")
-        chosen = ["--settings", str(settings)]
-    outputs = ["-t", f"{folder}/forward.h5", "-i", f"{folder}/backward.h5", "-w", f"{folder}/warped.nii.gz"]
-    options = [*outputs, *chosen, "--threads", str(threads), "--quiet"]
-    return [sys.executable, "-c", REGCORE, "register", str(fixed), str(moving), *options]
+def _greedy_lines(job: Job, fixed: str, moving: str, masks: list[str], affine: str, warp: str) -> list[str]:
+    inside = f"-gm {masks[0]} -mm {masks[1]}" if masks else ""
+    common = f"-d 3 -threads {job.threads} -V 0 -i {fixed} {moving} {inside} -n 100x50x10"
+    how = {"rigid": "-dof 6 -m NMI", "crop": "-dof 6 -m NCC 2x2x2"}.get(job.task, "-m NMI")
+    linear = f"{common} -a {how} -ia-image-centers -o {affine}"
+    begin = "" if job.task == "deformable" else f"-it {affine}"
+    deformable = f"{common} -m {'WNCC' if masks else 'NCC'} 2x2x2 {begin} -o {warp}"
+    return {"deformable": [deformable], "rigid": [linear]}.get(job.task, [linear, deformable])
 
 
-def environment(threads: int) -> dict[str, str]:
-    """Variables by which tools learn how many threads to use, and where this package lies."""
-    names = ("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    # MKL and numexpr follow OMP_NUM_THREADS
-    return {**dict.fromkeys(names, str(threads)), "PYTHONPATH": str(ROOT)}
-
-
-def is_installed(name: str) -> bool:
-    """Whether a method can be run here."""
-    return importlib.util.find_spec(METHODS[name].module) is not None
-
-
-def version(name: str) -> str:
-    """Version of the package of a method."""
-    from importlib.metadata import PackageNotFoundError
-    from importlib.metadata import version as of
-
-    packages = {"ants": "antspyx", "itk": "itk-elastix"}
-    module = METHODS[name].module
-    try:
-        return of(packages.get(module, module))
-    except PackageNotFoundError:
-        return str(getattr(importlib.import_module(module), "__version__", "of unknown version"))
-
-
-def _run_greedy(folder: Path, fixed: str, moving: str, linear: bool, threads: int) -> None:
+def _run_greedy(job: Job) -> float:
     from picsl_greedy import Greedy3D
 
-    greedy, common = Greedy3D(), f"-d 3 -threads {threads} -V 0 -i {fixed} {moving} -n 100x50x10"
-    affine = f"{folder}/affine.mat"
-    if linear:
-        greedy.execute(f"{common} -a -m NMI -ia-image-centers -o {affine}")
-    start = f"-it {affine}" if linear else ""
-    greedy.execute(f"{common} -m NCC 2x2x2 {start} -o {folder}/warp.nii.gz")
-    chain = f"{folder}/warp.nii.gz {affine if linear else ''}"
-    greedy.execute(f"-d 3 -threads {threads} -V 0 -rf {fixed} -rm {moving} {folder}/warped.nii.gz -r {chain}")
+    greedy, affine, warp = Greedy3D(), f"{job.folder}/affine.mat", f"{job.folder}/warp.nii.gz"
+    masks = [job.fixed_mask, job.moving_mask] if job.fixed_mask and job.moving_mask else []
+    start = time.perf_counter()
+    for line in _greedy_lines(job, job.fixed, job.moving, masks, affine, warp):
+        greedy.execute(line)
+    seconds = time.perf_counter() - start
+    chain = {"deformable": warp, "rigid": affine}.get(job.task, f"{warp} {affine}")
+    images = f"-rf {job.fixed} -rm {job.moving} {job.folder}/warped.nii.gz"
+    greedy.execute(f"-d 3 -threads {job.threads} -V 0 {images} -r {chain}")
+    return seconds
 
 
-def _ants(kind: str, aligned: str | None = None) -> Callable[[Path, str, str, bool, int], None]:
-    def run(folder: Path, fixed: str, moving: str, linear: bool, threads: int) -> None:
+def _run_greedy_in_memory(job: Job) -> float:
+    # reading and writing files is part of greedy's own calls, so its engine is timed apart: in one process
+    # with the above it would need more memory than greedy as it is mostly run
+    import SimpleITK
+    from picsl_greedy import Greedy3D
+
+    paths = {"fixed": job.fixed, "moving": job.moving}
+    if job.fixed_mask and job.moving_mask:
+        paths |= {"fixed_mask": job.fixed_mask, "moving_mask": job.moving_mask}
+    images = {name: SimpleITK.ReadImage(path, SimpleITK.sitkFloat32) for name, path in paths.items()}
+    greedy, results = Greedy3D(), {"affine": None, "warp": None}
+    start = time.perf_counter()
+    for line in _greedy_lines(job, "fixed", "moving", list(paths)[2:], "affine", "warp"):
+        greedy.execute(line, **images, **{name: None for name in results if line.endswith(f"-o {name}")})
+    return time.perf_counter() - start
+
+
+def _ants(kinds: Mapping[str, str]) -> Callable[[Job], float]:
+    def run(job: Job) -> float:
         import ants
 
-        how = kind if linear else str(aligned)
-        reference = ants.image_read(fixed)
-        start: dict[str, Any] = {} if linear else {"initial_transform": "Identity"}
+        fixed, moving = ants.image_read(job.fixed), ants.image_read(job.moving)
+        more: dict[str, Any] = {}
+        if job.task == "deformable":
+            more["initial_transform"] = "Identity"
+        if job.fixed_mask:
+            more["mask"], more["moving_mask"] = (
+                ants.image_read(job.fixed_mask),
+                ants.image_read(job.moving_mask),
+            )
+            more["mask_all_stages"] = True
+        start = time.perf_counter()
         result = ants.registration(
-            reference, ants.image_read(moving), how, outprefix=f"{folder}/ants_", random_seed=1, **start
+            fixed, moving, kinds[job.task], outprefix=f"{job.folder}/ants_", random_seed=1, **more
         )
-        ants.image_write(result["warpedmovout"], f"{folder}/warped.nii.gz")
+        seconds = time.perf_counter() - start
+        ants.image_write(result["warpedmovout"], f"{job.folder}/warped.nii.gz")
+        return seconds
 
     return run
 
 
-def _run_elastix(folder: Path, fixed: str, moving: str, linear: bool, threads: int) -> None:
+ELASTIX_STAGES = {
+    "full": ("affine", "bspline"),
+    "deformable": ("bspline",),
+    "rigid": ("rigid",),
+    "crop": ("affine", "bspline"),
+    "lung": ("affine", "bspline"),
+}
+# of the realistic example for this very CT pair in elastix's own repository
+ELASTIX_LUNG = {
+    "Metric": "AdvancedNormalizedCorrelation",
+    "NumberOfResolutions": "3",
+    "MaximumNumberOfIterations": "1000",
+    "ImageSampler": "RandomCoordinate",
+    "NumberOfSpatialSamples": "2000",
+    "FinalGridSpacingInPhysicalUnits": "10",
+    "GridSpacingSchedule": ("4", "2", "1"),
+}
+
+
+def _run_elastix(job: Job) -> float:
     import itk
 
-    itk.set_nthreads(threads)
+    itk.set_nthreads(job.threads)
     parameters = itk.ParameterObject.New()
-    for stage in (["affine"] if linear else []) + ["bspline"]:
-        parameters.AddParameterMap(parameters.GetDefaultParameterMap(stage))
-    images = [itk.imread(path, itk.F) for path in (fixed, moving)]
+    for stage in ELASTIX_STAGES[job.task]:
+        settings = dict(parameters.GetDefaultParameterMap(stage))
+        if job.task == "lung":
+            for key, value in ELASTIX_LUNG.items():
+                if "Grid" not in key or stage == "bspline":
+                    settings[key] = (value,) if isinstance(value, str) else value
+        parameters.AddParameterMap(settings)
+    fixed, moving = (itk.imread(path, itk.F) for path in (job.fixed, job.moving))
+    more: dict[str, Any] = {}
+    if job.fixed_mask:
+        more = {
+            "fixed_mask": itk.imread(job.fixed_mask, itk.UC),
+            "moving_mask": itk.imread(job.moving_mask, itk.UC),
+        }
+    start = time.perf_counter()
     warped, result = itk.elastix_registration_method(
-        *images, parameter_object=parameters, number_of_threads=threads, log_to_console=False
+        fixed,
+        moving,
+        parameter_object=parameters,
+        number_of_threads=job.threads,
+        log_to_console=False,
+        **more,
     )
-    itk.imwrite(warped, f"{folder}/warped.nii.gz")
-    field = itk.transformix_deformation_field(images[1], result)
+    seconds = time.perf_counter() - start
+    itk.imwrite(warped, f"{job.folder}/warped.nii.gz")
+    field = itk.transformix_deformation_field(moving, result)
     # ITK's own order of axes, kept from any NIfTI writer's ideas about vectors
     values = np.ascontiguousarray(itk.array_view_from_image(field), np.float32)
-    np.save(folder / "field_lps_mm.npy", values.transpose(2, 1, 0, 3))
+    np.save(f"{job.folder}/field_lps_mm.npy", values.transpose(2, 1, 0, 3))
+    return seconds
 
 
-def _run_dipy(folder: Path, fixed: str, moving: str, linear: bool, threads: int) -> None:
+def _run_dipy(job: Job) -> float:
+    import pickle
+
     from dipy.align import affine_registration, syn_registration
     from dipy.io.image import load_nifti, save_nifti
 
-    (reference, to_world), (image, moving_to_world) = load_nifti(fixed), load_nifti(moving)
-    reference, image = reference.astype(np.float64), image.astype(np.float64)
-    matrix = np.eye(4)
-    if linear:
+    (fixed, to_world), (moving, moving_to_world) = load_nifti(job.fixed), load_nifti(job.moving)
+    fixed, moving = fixed.astype(np.float64), moving.astype(np.float64)
+    if job.fixed_mask:
+        # its SyN takes no masks: what is outside is made dark
+        fixed = np.where(load_nifti(job.fixed_mask)[0] > 0, fixed, fixed.min())
+        moving = np.where(load_nifti(job.moving_mask)[0] > 0, moving, moving.min())
+    grids = {"moving_affine": moving_to_world, "static_affine": to_world}
+    matrix, mapping = np.eye(4), None
+    start = time.perf_counter()
+    if job.task != "deformable":
         stages = ["center_of_mass", "translation", "rigid", "affine"]
-        _, matrix = affine_registration(
-            image, reference, moving_affine=moving_to_world, static_affine=to_world, pipeline=stages
+        stages = stages[: 3 if job.task == "rigid" else 4]
+        warped, matrix = affine_registration(moving, fixed, pipeline=stages, **grids)
+    if job.task != "rigid":
+        # the usual radius, 4, is too large for the coarsest level of a crop
+        radius = {"radius": 2} if job.task == "crop" else {}
+        warped, mapping = syn_registration(moving, fixed, prealign=matrix, **radius, **grids)
+    seconds = time.perf_counter() - start
+    save_nifti(f"{job.folder}/warped.nii.gz", warped.astype(np.float32), to_world)
+    np.savetxt(f"{job.folder}/affine.txt", matrix)
+    if mapping is not None:
+        with Path(f"{job.folder}/mapping.pickle").open("wb") as stream:
+            pickle.dump(mapping, stream)
+    return seconds
+
+
+def _kinds(full: str, deformable: str, rigid: str) -> dict[str, str]:
+    return {"full": full, "crop": full, "lung": full, "deformable": deformable, "rigid": rigid}
+
+
+ANTS = {
+    "ants-syn": _kinds("SyN", "SyNOnly", "Rigid"),
+    **{
+        name: _kinds(f"{script}[s]", f"{script}[so]", f"{script}[r]")
+        for name, script in (
+            ("ants-quick", "antsRegistrationSyNQuick"),
+            ("ants-full", "antsRegistrationSyN"),
         )
-    warped, mapping = syn_registration(
-        image, reference, moving_affine=moving_to_world, static_affine=to_world, prealign=matrix
-    )
-    save_nifti(f"{folder}/warped.nii.gz", warped.astype(np.float32), to_world)
-    # where each voxel of the fixed image reads the moving one: the moving image's coordinates, warped alike
-    coordinates = _world_points(image.shape, moving_to_world)
-    axes = [np.ascontiguousarray(coordinates[..., axis]) for axis in range(3)]
-    points = np.stack([mapping.transform(axis, interpolation="linear") for axis in axes], axis=-1)
-    inside = mapping.transform(np.ones(image.shape), interpolation="linear") > 0.999
-    field = np.where(inside[..., None], points - _world_points(points.shape[:3], to_world), 1e4)
-    np.save(folder / "field_ras_mm.npy", field.astype(np.float32))
-
-
-def _world_points(shape: tuple[int, ...], affine: Any) -> Any:
-    indices = np.stack(np.indices(shape), axis=-1)
-    return indices @ affine[:3, :3].T + affine[:3, 3]
-
-
-METHODS = {
-    "regcore": Method("regcore", "regcore register, preset default", None),
-    "greedy": Method(
-        "picsl_greedy", "affine NMI, then NCC 2x2x2, both 100x50x10, image centres", _run_greedy
-    ),
-    "ants-syn": Method("ants", "SyN as antspyx has it (mattes, 40x20x0)", _ants("SyN", "SyNOnly")),
-    "ants-quick": Method(
-        "ants",
-        "antsRegistrationSyNQuick[s]",
-        _ants("antsRegistrationSyNQuick[s]", "antsRegistrationSyNQuick[so]"),
-    ),
-    "ants-full": Method(
-        "ants",
-        "antsRegistrationSyN[s]",
-        _ants("antsRegistrationSyN[s]", "antsRegistrationSyN[so]"),
-    ),
-    "elastix": Method("itk", "default affine, then default B-spline", _run_elastix),
-    "dipy": Method("dipy", "affine MI (4 stages), then SyN CC, defaults", _run_dipy),
+    },
+}
+RUNS: dict[str, Callable[[Job], float]] = {
+    "greedy": _run_greedy,
+    "greedy-in-memory": _run_greedy_in_memory,
+    **{name: _ants(kinds) for name, kinds in ANTS.items()},
+    "elastix": _run_elastix,
+    "dipy": _run_dipy,
 }
 
 if __name__ == "__main__":
-    name, where, fixed_path, moving_path, with_affine, count = sys.argv[1:]
-    run = METHODS[name].run
-    if run is None:
-        sys.exit(f"{name} has a command line of its own")
-    run(Path(where), fixed_path, moving_path, with_affine == "1", int(count))
+    work = Job(**json.loads(sys.argv[2]))
+    Path(work.folder, ENGINE_FILE).write_text(repr(RUNS[sys.argv[1]](work)))
     # some of these libraries crash when Python takes them down, after everything is written
     sys.stdout.flush()
     os._exit(0)

@@ -2,47 +2,49 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.peers import ENGINE_FILE, Job
 from regcore.errors import InputError
 from regcore.io.itk import read_transform
 from regcore.io.nifti import read_grid
+from regcore.io.tables import read_json
 from regcore.transforms import Affine, Chain, Displacement, Transform
 
 BothWays = tuple[Transform, Transform | None]
 
 
-def read_result(name: str, folder: Path, fixed: Path, linear: bool = True) -> BothWays:
-    """Transform of a registration and, where the tool gives one, its inverse.
-
-    Parameters
-    ----------
-    name : str
-        Method.
-    folder : Path
-        Where it wrote.
-    fixed : Path
-        The fixed image.
-    linear : bool
-        Whether an affine registration came first.
-    """
-    return READERS[name](folder, fixed, linear)
+def read_result(name: str, job: Job) -> BothWays:
+    """Transform of a registration and, where the tool gives one, its inverse."""
+    return READERS[name](job)
 
 
-def _read_regcore(folder: Path, fixed: Path, linear: bool) -> BothWays:
-    return read_transform(folder / "forward.h5"), read_transform(folder / "backward.h5")
+def engine_seconds(name: str, job: Job) -> float:
+    """Seconds of the registration itself, without start, reading and writing."""
+    if name == "regcore":
+        return float(read_json(Path(job.folder) / "forward.json")["Seconds"])
+    return float(Path(job.folder, ENGINE_FILE).read_text())
 
 
-def _read_greedy(folder: Path, fixed: Path, linear: bool) -> BothWays:
+def _read_regcore(job: Job) -> BothWays:
+    return read_transform(f"{job.folder}/forward.h5"), read_transform(f"{job.folder}/backward.h5")
+
+
+def _read_greedy(job: Job) -> BothWays:
+    folder = Path(job.folder)
+    # greedy writes its affine in RAS and its fields in LPS
+    found = folder / "affine.mat"
+    affine = Affine(np.loadtxt(found) if found.exists() else np.eye(4))
+    if not (folder / "warp.nii.gz").exists():
+        return affine, affine.inverse()
     from picsl_greedy import Greedy3D
 
     # not counted in its time: greedy's users ask for the inverse only where they need it
     Greedy3D().execute(f"-d 3 -V 0 -iw {folder}/warp.nii.gz {folder}/inverse.nii.gz")
-    # greedy writes its affine in RAS and its fields in LPS
-    affine = Affine(np.loadtxt(folder / "affine.mat") if linear else np.eye(4))
     forward = Chain((affine, read_transform(folder / "warp.nii.gz")))
     try:
         return forward, Chain((read_transform(folder / "inverse.nii.gz"), affine.inverse()))
@@ -51,34 +53,50 @@ def _read_greedy(folder: Path, fixed: Path, linear: bool) -> BothWays:
         return forward, None
 
 
-def read_ants(folder: Path, fixed: Path, linear: bool = True) -> BothWays:
+def _read_ants(job: Job) -> BothWays:
+    return ants_transforms(Path(job.folder))
+
+
+def ants_transforms(folder: Path) -> BothWays:
     """What ANTs wrote with the prefix ``ants_``, both ways."""
     found = sorted(folder.glob("ants_0GenericAffine.mat"))
     affine = read_transform(found[0]) if found else Affine(np.eye(4))
     warps = [path for path in folder.glob("ants_*Warp.nii.gz") if "Inverse" not in path.name]
     inverses = list(folder.glob("ants_*InverseWarp.nii.gz"))
+    if not warps and found:
+        return affine, affine.inverse()
     if len(warps) != 1 or len(inverses) != 1:
         raise RuntimeError(f"{folder}: expected one warp of ANTs and its inverse, found {len(warps)}")
     forward = Chain((affine, read_transform(warps[0])))
     return forward, Chain((read_transform(inverses[0]), affine.inverse()))
 
 
-def _read_elastix(folder: Path, fixed: Path, linear: bool) -> BothWays:
-    grid = read_grid(fixed)
-    field = np.load(folder / "field_lps_mm.npy") * np.array([-1, -1, 1], np.float32)
-    return Displacement.from_world(field, grid), None
+def _read_elastix(job: Job) -> BothWays:
+    field = np.load(f"{job.folder}/field_lps_mm.npy") * np.array([-1, -1, 1], np.float32)
+    return Displacement.from_world(field, read_grid(job.fixed)), None
 
 
-def _read_dipy(folder: Path, fixed: Path, linear: bool) -> BothWays:
-    return Displacement.from_world(np.load(folder / "field_ras_mm.npy"), read_grid(fixed)), None
+def _read_dipy(job: Job) -> BothWays:
+    pickled = Path(job.folder) / "mapping.pickle"
+    if not pickled.exists():
+        affine = Affine(np.loadtxt(f"{job.folder}/affine.txt"))
+        return affine, affine.inverse()
+    with pickled.open("rb") as stream:
+        mapping = pickle.load(stream)
+    # dipy returns the inverse of a map from the moving to the fixed image, and so its affine leads that way;
+    # both fields lie on the fixed grid: the affine comes after the one and before the other
+    affine, grid = Affine(mapping.prealign_inv), read_grid(job.fixed)
+    there = Displacement.from_world(mapping.get_forward_field().astype(np.float32), grid)
+    back = Displacement.from_world(mapping.get_backward_field().astype(np.float32), grid)
+    return Chain((affine, there)), Chain((back, affine.inverse()))
 
 
-READERS: dict[str, Callable[[Path, Path, bool], BothWays]] = {
+READERS: dict[str, Callable[[Job], BothWays]] = {
     "regcore": _read_regcore,
     "greedy": _read_greedy,
-    "ants-syn": read_ants,
-    "ants-quick": read_ants,
-    "ants-full": read_ants,
+    "ants-syn": _read_ants,
+    "ants-quick": _read_ants,
+    "ants-full": _read_ants,
     "elastix": _read_elastix,
     "dipy": _read_dipy,
 }

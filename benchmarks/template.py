@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import shutil
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +16,7 @@ SETTINGS = {
     "type_of_transform": "SyN",
     "syn_metric": "CC",
     "syn_sampling": 2,
-    "reg_iterations": (100, 50, 20),
+    "reg_iterations": (100, 50, 10),
 }
 
 
@@ -40,11 +39,11 @@ def template_row(setup, iterations: int = 3, peer: bool = True):  # type: ignore
     import pandas
 
     from benchmarks.data import TEMPLATE_MEMBERS, brains
-    from benchmarks.peers import is_installed, version
+    from benchmarks.methods import is_installed, version
 
     members = brains()[:TEMPLATE_MEMBERS]
     rows = [{"method": f"regcore {version('regcore')}", "settings": "workflow", **_ours(members, setup)}]
-    settings = f"build_template, {iterations} iterations of SyN, CC radius 2, 100x50x20"
+    settings = f"build_template, {iterations} iterations of SyN, CC radius 2, 100x50x10"
     if peer and is_installed("ants-syn"):
         row = _ants(members, setup, iterations)
         rows.append({"method": f"antspyx {version('ants-syn')}", "settings": settings, **row})
@@ -55,7 +54,7 @@ def template_row(setup, iterations: int = 3, peer: bool = True):  # type: ignore
 
 def pairwise_agreement(labels) -> float:  # type: ignore[no-untyped-def]
     """Mean over all pairs of label maps of their mean Dice."""
-    from benchmarks.pairwise import mean_dice
+    from benchmarks.score import mean_dice
 
     found = [mean_dice(first, second) for first, second in itertools.combinations(labels, 2)]
     return sum(found) / len(found)
@@ -63,8 +62,8 @@ def pairwise_agreement(labels) -> float:  # type: ignore[no-untyped-def]
 
 def _ours(members, setup):  # type: ignore[no-untyped-def]
     from benchmarks.measure import measure
+    from benchmarks.methods import ROOT, environment
     from benchmarks.pairwise import source_mark
-    from benchmarks.peers import ROOT, environment
     from regcore.io.nifti import read_labels
     from regcore.io.tables import read_json, write_json, write_text
 
@@ -89,8 +88,8 @@ def _ours(members, setup):  # type: ignore[no-untyped-def]
 
 def _ants(members, setup, iterations):  # type: ignore[no-untyped-def]
     from benchmarks.measure import measure
-    from benchmarks.peers import environment
-    from benchmarks.reading import read_ants
+    from benchmarks.methods import environment
+    from benchmarks.reading import ants_transforms
     from regcore.io.nifti import read_grid, read_labels
     from regcore.io.tables import read_json, write_json
     from regcore.resample import resample
@@ -106,7 +105,7 @@ def _ants(members, setup, iterations):  # type: ignore[no-untyped-def]
     grid = read_grid(folder / f"template_iteration-{iterations}.nii.gz")
     # carried as the workflow carries its own, so that only the registrations differ
     carried = [
-        resample(read_labels(member.labels), grid, read_ants(folder / member.name, member.image)[0], "label")
+        resample(read_labels(member.labels), grid, ants_transforms(folder / member.name)[0], "label")
         for member in members
     ]
     result = {"dice": pairwise_agreement(carried), **asdict(cost)}
@@ -128,24 +127,41 @@ def build_with_ants(folder: Path, iterations: int, members: dict[str, str]) -> N
     import ants
 
     images = {name: ants.image_read(path) for name, path in members.items()}
+    ants.registration = _resuming(ants)
     template = None
     # one iteration a call, each from the last one's result: the same sums, and a run that was cut off goes on
     for iteration in range(1, iterations + 1):
         file = folder / f"template_iteration-{iteration}.nii.gz"
         if not file.exists():
-            template = ants.build_template(template, list(images.values()), iterations=1, **SETTINGS)
+            work = f"{folder}/iteration-{iteration}"
+            template = ants.build_template(
+                template, list(images.values()), iterations=1, output_dir=work, **SETTINGS
+            )
             ants.image_write(template, f"{folder}/unfinished.nii.gz")
             Path(f"{folder}/unfinished.nii.gz").rename(file)
         # as the file has it, whether it was made now or before
         template = ants.image_read(str(file))
     for name, image in images.items():
-        unfinished = folder / f"{name}_unfinished"
-        if (folder / name).exists():
-            continue
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir()
-        ants.registration(template, image, outprefix=f"{unfinished}/ants_", **SETTINGS)
-        unfinished.rename(folder / name)
+        (folder / name).mkdir(exist_ok=True)
+        ants.registration(template, image, outprefix=f"{folder / name}/ants_", **SETTINGS)
+
+
+def _resuming(ants):  # type: ignore[no-untyped-def]
+    """``ants.registration`` that takes up what an earlier run has finished under the same prefix."""
+    register = ants.registration
+
+    def registration(fixed, moving, outprefix, **settings):  # type: ignore[no-untyped-def]
+        forward, warped = (
+            [f"{outprefix}1Warp.nii.gz", f"{outprefix}0GenericAffine.mat"],
+            f"{outprefix}warped.nii.gz",
+        )
+        if not Path(warped).exists():
+            result = register(fixed, moving, outprefix=outprefix, **settings)
+            ants.image_write(result["warpedmovout"], f"{outprefix}unfinished.nii.gz")
+            Path(f"{outprefix}unfinished.nii.gz").rename(warped)
+        return {"warpedmovout": ants.image_read(warped), "fwdtransforms": forward}
+
+    return registration
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from regcore.kernels.exponential import exponential
 from regcore.kernels.invert import invert
 from regcore.kernels.jacobian import jacobian_determinant
 from regcore.kernels.parallel import set_threads
-from regcore.kernels.sample import sample_linear
+from regcore.kernels.sample import sample_linear, sample_linear_gradient
 from regcore.kernels.splat import splat_linear
 
 seeds = st.integers(0, 2**32 - 1)
@@ -56,6 +56,26 @@ def composed_reference(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:
         map_coordinates(outer[..., c], np.moveaxis(where, -1, 0), order=1, mode="nearest") for c in range(3)
     ]
     return inner + np.stack(read, axis=-1)
+
+
+# sampling
+
+
+def test_the_gradient_of_what_is_read_is_its_derivative_up_to_and_beyond_the_edge() -> None:
+    image = np.random.default_rng(0).random((5, 6, 4), np.float32)
+    step = 1e-3
+    for start in (-0.4, -0.2, 0.3, 0.7):
+        for axis in range(3):
+            read = []
+            for offset in (start - step, start + step):
+                matrix = np.eye(4)
+                matrix[:3, 3] = 0.35
+                matrix[axis, 3] = offset
+                read.append(sample_linear(image, matrix, shape=image.shape).astype(np.float64))
+            matrix[axis, 3] = start
+            gradient = sample_linear_gradient(image, matrix, shape=image.shape)[1]
+            expected = (read[1] - read[0]) / (2 * step)
+            np.testing.assert_allclose(gradient[..., axis], expected, atol=1e-3)
 
 
 # inverse

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.optimize import linprog
 from scipy.spatial.transform import Rotation
 
 from regcore.errors import InputError
@@ -13,6 +14,7 @@ from regcore.kernels.jacobian import jacobian_determinant
 from regcore.kernels.parallel import set_threads
 from regcore.kernels.smooth import gaussian_smooth
 from regcore.registration import DeformableSettings, LinearSettings, RegistrationSettings, preset, register
+from regcore.registration.checks import _boxes_meet
 from regcore.registration.driver import make_diffeomorphic
 from regcore.registration.linear import LinearModel
 from regcore.resample import resample
@@ -222,6 +224,38 @@ def test_masks_that_cannot_be_used_are_refused():
 def test_impossible_settings_name_their_key(settings, words):
     with pytest.raises(InputError, match=words):
         RegistrationSettings.from_dict(settings)
+
+
+def test_boxes_meet_where_a_linear_program_finds_a_common_point():
+    rng = np.random.default_rng(0)
+    answers = []
+    for _ in range(60):
+        first, second = (tuple(rng.integers(1, 30, 3).tolist()) for _ in range(2))
+        onto = np.eye(4)
+        onto[:3] = np.column_stack([rng.normal(size=(3, 3)), 15 * rng.normal(size=3)])
+        limits = np.concatenate([np.array(second) - 0.5 - onto[:3, 3], 0.5 + onto[:3, 3]])
+        box = [(-0.5, n - 0.5) for n in first]
+        found = linprog(np.zeros(3), A_ub=np.vstack([onto[:3, :3], -onto[:3, :3]]), b_ub=limits, bounds=box)
+        answers.append(found.status != 2)
+        assert _boxes_meet(first, second, onto) == answers[-1]
+    assert 10 < sum(answers) < 50
+
+
+@pytest.mark.parametrize("key", ["shrink", "spacing_mm"])
+def test_levels_in_millimetres_are_those_in_voxels_of_the_image(key):
+    grid = Grid((24, 26, 22), np.diag([2.0, 2.0, 2.0, 1.0]))
+    moving = Image(textured(grid.shape), grid)
+    fixed = resample(moving, grid, smooth_warp(grid, 3.0))
+    levels = {"shrink": (2.0, 1.0), "spacing_mm": (4.0, 2.0, 1.0)}[key]
+    counts = (6, 4, 9)[: len(levels)]
+    stage = DeformableSettings(iterations=counts, **{key: levels})
+    result = register(fixed, moving, RegistrationSettings((), stage))
+    # the level of 1 mm does not exist in an image of 2 mm
+    assert [row.level for row in result.iterations] == [0] * 6 + [1] * 4
+    reference = register(
+        fixed, moving, RegistrationSettings((), DeformableSettings(shrink=(2.0, 1.0), iterations=(6, 4)))
+    )
+    np.testing.assert_array_equal(result.displacement.field, reference.displacement.field)
 
 
 def test_settings_survive_a_round_trip():

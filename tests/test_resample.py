@@ -14,6 +14,7 @@ from scipy.spatial.transform import Rotation
 from regcore.errors import InputError
 from regcore.image import Image
 from regcore.kernels.parallel import set_threads
+from regcore.kernels.sample import sample_linear, sample_linear_gradient
 from regcore.resample import Interpolation, coverage, resample
 from regcore.space import Grid
 from regcore.transforms import Affine, Chain, Displacement, Transform, Velocity
@@ -158,6 +159,30 @@ def test_no_label_is_invented(seed: int) -> None:
     for interpolation in ("label", "nearest"):
         result = resample(image, grid, warp_on(grid, seed), interpolation)
         assert set(np.unique(result.data)) <= set(np.unique(image.data)) | {0}
+
+
+@pytest.mark.parametrize("shape", [(6, 5, 4), (6, 1, 4)], ids=["3D", "2D"])
+def test_the_gradient_is_the_derivative_of_what_is_read(shape: tuple[int, int, int]) -> None:
+    """Between the centres, in the outermost half voxel, where the value is the edge's, and outside."""
+    image = np.random.default_rng(0).random(shape, np.float32)
+    # quarter steps from beyond one edge to beyond the other, a little off the kinks of the interpolant
+    matrix = np.diag([0.25, 0.25, 0.25, 1.0])
+    matrix[:3, 3] = -1.0 + 0.11
+    output = tuple(4 * (n + 1) + 1 for n in shape)
+    warped, gradient = sample_linear_gradient(image, matrix, shape=output)
+    np.testing.assert_array_equal(warped, sample_linear(image, matrix, shape=output))
+    step = 1e-2
+    for axis in range(3):
+        sides = []
+        for sign in (1, -1):
+            moved = matrix.copy()
+            moved[axis, 3] += sign * step
+            sides.append(sample_linear(image, moved, shape=output).astype(np.float64))
+        expected = (sides[0] - sides[1]) / (2 * step)
+        np.testing.assert_allclose(gradient[..., axis], expected, atol=2e-4)
+        place = 0.25 * np.arange(output[axis]) - 0.89
+        clamped = (place < 0) | (place > shape[axis] - 1)
+        assert not np.take(gradient[..., axis], np.flatnonzero(clamped), axis).any()
 
 
 def test_labels_that_a_float_cannot_hold_stay_exact() -> None:

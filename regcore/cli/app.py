@@ -53,8 +53,9 @@ def _options(
     pass
 
 
+app.command(cls=registering.RegisterCommand)(registering.register)
 for command in (
-    registering.register,
+    registering.presets,
     transforming.apply,
     transforming.invert,
     transforming.compose,

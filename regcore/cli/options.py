@@ -70,10 +70,11 @@ def check_output(path: Path, names: tuple[str, ...], inputs: Iterable[Path | Non
 
 
 def use_threads(count: int) -> None:
-    """Set how many threads kernels run on."""
-    from regcore.kernels.parallel import set_threads
+    """Set how many threads kernels run on, and begin to load them while the inputs are read."""
+    from regcore.kernels.parallel import set_threads, wake
 
     set_threads(count)
+    wake()
 
 
 def read_chain(paths: Iterable[Path], inverted: bool = False) -> Transform:

@@ -1,11 +1,13 @@
-"""``regcore register``."""
+"""``regcore register`` and ``presets``."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from regcore.cli.options import (
     AFFINE_NAMES,
@@ -21,6 +23,9 @@ from regcore.cli.progress import iteration_progress
 from regcore.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from regcore.image import Image
     from regcore.registration.settings import RegistrationSettings
 
 
@@ -41,14 +46,14 @@ def register(
     ] = None,
     preset: Annotated[
         str,
-        typer.Option(
-            "--preset", "-p", help="Settings: default, rigid, affine, multimodal-rigid, multimodal-affine."
-        ),
+        typer.Option("--preset", "-p", help="Settings by name; 'regcore presets' lists them."),
     ] = "default",
     settings: Annotated[
         Path | None,
         typer.Option(
-            "--settings", "-s", help="YAML file with 'linear' and 'deformable' instead of a preset."
+            "--settings",
+            "-s",
+            help="YAML file instead of a preset; 'regcore presets NAME' prints one to begin with.",
         ),
     ] = None,
     initial: Annotated[
@@ -63,6 +68,28 @@ def register(
     moving_mask: Annotated[
         Path | None, typer.Option(help="Mask on the moving grid; only voxels inside count.")
     ] = None,
+    channel: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FIXED MOVING WEIGHT",
+            help="Further pair of images to match under the same transform, and how much it counts beside "
+            "the first (1: as much); FIXED on the first's grid. Can be given several times.",
+        ),
+    ] = None,
+    labels: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(
+            metavar="FIXED MOVING",
+            help="Label maps of the two images, matched label to label beside the intensities.",
+        ),
+    ] = None,
+    match_histograms: Annotated[
+        bool,
+        typer.Option(
+            "--match-histograms",
+            help="Give MOVING the intensities of FIXED first: two scanners, one contrast.",
+        ),
+    ] = False,
     compress: Annotated[bool, typer.Option("--compress", help="Smaller .h5 files, slower to write.")] = False,
     threads: Threads = 0,
     quiet: Quiet = False,
@@ -77,14 +104,25 @@ def register(
     Images that lie far apart or turned need a start: from landmarks, say, matched or set by hand (regcore
     landmarks). All stages go on from it; a field too, which the deformable stage refines.
 
+    Presets and settings say what the images are: whole heads, lungs, crops, other modalities, label maps.
+    Beside the images, other pairs of them (a second contrast, a probability map) and label maps can guide the
+    registration; every one adds its similarity, times its weight.
+
     \b
     regcore register fixed.nii.gz moving.nii.gz -t xfm.h5 -i inverse.h5 -w warped.nii.gz
     regcore landmarks match fixed.nii.gz moving.nii.gz -t start.txt
     regcore register fixed.nii.gz moving.nii.gz -t xfm.h5 --initial start.txt
     regcore register t1.nii.gz t2.nii.gz -t t2_to_t1.txt --preset multimodal-rigid
+    regcore register a_dseg.nii.gz b_dseg.nii.gz -t xfm.h5 --preset label-map
+    regcore register a_t1.nii.gz b_t1.nii.gz -t xfm.h5 --channel a_t2.nii.gz b_t2.nii.gz 0.5
+    regcore register a_t1.nii.gz b_t1.nii.gz -t xfm.h5 --labels a_dseg.nii.gz b_dseg.nii.gz
     """
-    inputs = [fixed, moving, fixed_mask, moving_mask, settings, *(initial or [])]
+    pairs = [_channel(each) for each in channel or []]
+    inputs = [fixed, moving, fixed_mask, moving_mask, settings, *(initial or []), *(labels or ())]
+    inputs += [path for *paths, _ in pairs for path in paths]
     chosen = _settings(preset, settings)
+    if match_histograms:
+        chosen = replace(chosen, match_histograms=True)
     names = FIELD_NAMES if chosen.deformable else (*FIELD_NAMES, *AFFINE_NAMES)
     sidecar = transform.with_suffix(".json")
     check_output(transform, names, inputs)
@@ -95,13 +133,18 @@ def register(
         check_output(warped, IMAGE_NAMES, inputs)
 
     from regcore.io.itk import write_transform
-    from regcore.io.nifti import read_image, read_mask, write_image
+    from regcore.io.nifti import read_image, read_labels, read_mask, write_image
     from regcore.io.tables import write_json
+    from regcore.registration import Channel, label_channels
     from regcore.registration.driver import register as run
     from regcore.resample import resample
 
     use_threads(threads)
-    fixed_image, moving_image = read_image(fixed), read_image(moving)
+    read: Callable[[Path], Image] = read_labels if chosen.labels else read_image
+    fixed_image, moving_image = read(fixed), read(moving)
+    channels = [Channel(read_image(one), read_image(other), weight) for one, other, weight in pairs]
+    if labels is not None:
+        channels += label_channels(read_labels(labels[0]), read_labels(labels[1]))
     with iteration_progress(quiet) as progress:
         result = run(
             fixed_image,
@@ -111,17 +154,21 @@ def register(
             fixed_mask=None if fixed_mask is None else read_mask(fixed_mask),
             moving_mask=None if moving_mask is None else read_mask(moving_mask),
             progress=progress,
+            channels=channels,
         )
     write_transform(transform, result.forward, compression=compress)
     if inverse is not None:
         write_transform(inverse, result.backward, compression=compress)
     if warped is not None:
-        write_image(warped, resample(moving_image, fixed_image.grid, result.forward))
+        how: Any = "label" if chosen.labels else "linear"
+        write_image(warped, resample(moving_image, fixed_image.grid, result.forward, how))
     write_json(
         sidecar,
         {
             "Fixed": str(fixed),
             "Moving": str(moving),
+            "Channels": [[str(one), str(other), weight] for one, other, weight in pairs],
+            "Labels": [str(path) for path in labels or ()],
             "Settings": chosen.to_dict(),
             "Seconds": round(result.seconds, 3),
             "Quality": result.quality,
@@ -132,26 +179,64 @@ def register(
         typer.echo(_summary(result.quality, result.seconds))
 
 
-def _settings(name: str, path: Path | None) -> RegistrationSettings:
-    from regcore.registration.settings import RegistrationSettings
-    from regcore.registration.settings import preset as named
+class RegisterCommand(TyperCommand):
+    """A command whose option ``--channel`` takes three values and repeats: Typer knows only either."""
 
-    if path is None:
-        return named(name)
-    import yaml
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Make the three values of every ``--channel`` one, a line each."""
+        joined: list[str] = []
+        rest = list(args)
+        while rest:
+            joined.append(rest.pop(0))
+            if joined[-1] == "--channel":
+                joined.append("\n".join(rest[:3]))
+                rest = rest[3:]
+        return super().parse_args(ctx, joined)
 
+
+def _channel(text: str) -> tuple[Path, Path, float]:
+    parts = text.split("\n")
+    try:
+        fixed, moving, weight = parts
+        return Path(fixed), Path(moving), float(weight)
+    except ValueError:
+        raise InputError(
+            f"--channel: expected FIXED MOVING WEIGHT, found {' '.join(parts) or 'nothing'!r}"
+        ) from None
+
+
+def presets(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="NAME", help="Preset whose file to print; all are listed if none."),
+    ] = None,
+) -> None:
+    """List the presets, or print one.
+
+    A preset is a YAML file that says what it is for and what was measured with it. Printed into a file and
+    edited, it serves as settings of your own.
+
+    \b
+    regcore presets
+    regcore presets mouse > settings.yaml
+    regcore register fixed.nii.gz moving.nii.gz -t xfm.h5 --settings settings.yaml
+    """
     from regcore.io.tables import read_text
+    from regcore.registration.presets import preset_file, preset_names, preset_purpose
 
-    try:
-        content = yaml.safe_load(read_text(path))
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: expected YAML, found a damaged file ({error})") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: expected the keys linear and deformable, found {type(content).__name__}")
-    try:
-        return RegistrationSettings.from_dict(content)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+    if name is not None:
+        typer.echo(read_text(preset_file(name)), nl=False)
+        return
+    names = preset_names()
+    width = max(map(len, names))
+    for each in names:
+        typer.echo(f"{each:<{width}}  {preset_purpose(each)}")
+
+
+def _settings(name: str, path: Path | None) -> RegistrationSettings:
+    from regcore.registration import presets
+
+    return presets.preset(name) if path is None else presets.read_settings(path)
 
 
 def _summary(quality: dict[str, Any], seconds: float) -> str:
@@ -161,4 +246,6 @@ def _summary(quality: dict[str, Any], seconds: float) -> str:
     )
     if quality.get("inverse_consistency_mean_vox") is not None:
         text += f", inverse consistent to {quality['inverse_consistency_mean_vox']:.3f} voxels"
+    for reason in quality["linear_retry_reasons"]:
+        text += f"; implausible {reason}"
     return f"{text}, {seconds:.1f} s"

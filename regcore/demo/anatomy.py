@@ -11,6 +11,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from regcore.errors import InputError
+from regcore.image import Image
 from regcore.io.nifti import read_image
 from regcore.space import Grid
 
@@ -63,8 +64,12 @@ class Anatomy:
     grid: Grid
 
 
-def load_anatomy() -> Anatomy:
-    """Read the ICBM 2009a maps from nilearn's package data; nothing is downloaded.
+def read_map(tissue: str) -> Image:
+    """One of the ICBM 2009a maps at 1 mm from nilearn's package data; nothing is downloaded.
+
+    Parameters
+    ----------
+    tissue : {"t1", "gm", "wm"}
 
     Raises
     ------
@@ -80,8 +85,14 @@ def load_anatomy() -> Anatomy:
     if found is None or not found.submodule_search_locations:
         raise InputError("nilearn: expected for the demo, found none; pip install 'regcore[demo]'")
     folder = Path(found.submodule_search_locations[0]) / "datasets" / "data"
-    maps = [read_image(folder / MAP_FILE.format(tissue)) for tissue in ("t1", "gm", "wm")]
-    t1, grey, white = (np.asarray(image.data / image.data.max(), np.float32) for image in maps)
+    image = read_image(folder / MAP_FILE.format(tissue))
+    return Image(np.asarray(image.data / image.data.max(), np.float32), image.grid)
+
+
+def load_anatomy() -> Anatomy:
+    """The head and what is cut from its tissue maps (see `read_map`)."""
+    maps = [read_map(tissue) for tissue in ("t1", "gm", "wm")]
+    t1, grey, white = (image.data for image in maps)
     grid = maps[0].grid
     # the images made from it have 2 mm voxels
     smoothed = [ndimage.gaussian_filter(channel, 0.7, truncate=3) for channel in (t1, grey, white)]

@@ -15,7 +15,8 @@ from regcore.features.matching import locally_consistent, match
 from regcore.features.settings import KeypointSettings, MatchSettings, RansacSettings
 from regcore.image import Image
 from regcore.landmarks import Landmarks
-from regcore.registration.driver import _check, make_diffeomorphic
+from regcore.registration.checks import check_images
+from regcore.registration.driver import make_diffeomorphic
 from regcore.space import Grid
 from regcore.transforms import Chain, Displacement
 
@@ -103,7 +104,7 @@ def find_correspondences(
     >>> bool(np.median(np.abs(found.fixed.points - found.moving.points)) < 0.1)
     True
     """
-    _check(fixed, moving, fixed_mask, moving_mask)
+    check_images(fixed, moving, fixed_mask, moving_mask)
     ransac = ransac or RansacSettings(tolerance_mm=default_tolerance(fixed.grid))
     first = extract_features(fixed, keypoints, fixed_mask)
     second = extract_features(moving, keypoints, moving_mask)

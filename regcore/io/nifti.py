@@ -188,8 +188,20 @@ def _header(path: Path, block: bytes) -> Any:
     """NIfTI-1 or NIfTI-2 header of the first bytes of a file."""
     for header_class in (nibabel.Nifti1Header, nibabel.Nifti2Header):
         if header_class.may_contain_header(block):
-            return header_class(block[: header_class.sizeof_hdr], check=True)
+            block = block[: header_class.sizeof_hdr]
+            _check_voxel_size(path, header_class(block, check=False))
+            return header_class(block, check=True)
     raise InputError(f"{path}: expected a NIfTI image, found a file without a NIfTI header")
+
+
+def _check_voxel_size(path: Path, header: Any) -> None:
+    """Refuse voxel sizes that nibabel would mend without telling anyone."""
+    count = min(max(int(header["dim"][0]), 0), 3)
+    shape, sizes = header["dim"][1 : count + 1], header["pixdim"][1 : count + 1]
+    # an axis of one voxel has no size that matters
+    if not (sizes[shape > 1] > 0).all():
+        found = " x ".join(f"{float(size):g}" for size in sizes)
+        raise InputError(f"{path}: expected voxel sizes above zero, found {found}")
 
 
 def _nifti_affine(header: Any) -> npt.NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""Tables, JSON and text on disk, written whole or not at all, the same values giving the same bytes."""
+"""Tables, JSON, YAML and text on disk, written whole or not at all, the same values giving the same bytes."""
 
 from __future__ import annotations
 
@@ -78,6 +78,25 @@ def write_json(path: str | os.PathLike[str], content: Any) -> None:
     {'mean': 0.5, 'worst': None}
     """
     write_text(path, json.dumps(_plain(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read a YAML file that holds a mapping.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, not YAML, or holds anything but keys with values.
+    """
+    import yaml
+
+    try:
+        content = yaml.safe_load(read_text(path))
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: expected YAML, found a damaged file ({error})") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: expected keys with values, found {type(content).__name__}")
+    return content
 
 
 def read_rows(path: str | os.PathLike[str]) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:

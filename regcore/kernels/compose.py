@@ -3,18 +3,19 @@
 import numpy as np
 import numpy.typing as npt
 
+from regcore.kernels.layout import components, empty_field, from_components
 from regcore.kernels.parallel import inline, kernel, run_blocks
-from regcore.kernels.sample import bracket
+from regcore.kernels.sample import bracket, brackets_of_row
 
 Float32 = npt.NDArray[np.float32]
 
 
 @inline
 def read_vector(field, qx, qy, qz):  # type: ignore[no-untyped-def]
-    """Trilinear value of a vector field at a position, clamped to the nearest edge."""
-    x0, x1, a = bracket(qx, field.shape[0])
-    y0, y1, b = bracket(qy, field.shape[1])
-    z0, z1, c = bracket(qz, field.shape[2])
+    """Trilinear value of a vector field, given by components, at a position clamped to the nearest edge."""
+    x0, x1, a = bracket(qx, field.shape[1])
+    y0, y1, b = bracket(qy, field.shape[2])
+    z0, z1, c = bracket(qz, field.shape[3])
     one = np.float32(1)
     w00 = (one - a) * (one - b)
     w01 = (one - a) * b
@@ -22,38 +23,103 @@ def read_vector(field, qx, qy, qz):  # type: ignore[no-untyped-def]
     w11 = a * b
     d = one - c
     ux = (
-        w00 * (d * field[x0, y0, z0, 0] + c * field[x0, y0, z1, 0])
-        + w01 * (d * field[x0, y1, z0, 0] + c * field[x0, y1, z1, 0])
-        + w10 * (d * field[x1, y0, z0, 0] + c * field[x1, y0, z1, 0])
-        + w11 * (d * field[x1, y1, z0, 0] + c * field[x1, y1, z1, 0])
+        w00 * (d * field[0, x0, y0, z0] + c * field[0, x0, y0, z1])
+        + w01 * (d * field[0, x0, y1, z0] + c * field[0, x0, y1, z1])
+        + w10 * (d * field[0, x1, y0, z0] + c * field[0, x1, y0, z1])
+        + w11 * (d * field[0, x1, y1, z0] + c * field[0, x1, y1, z1])
     )
     uy = (
-        w00 * (d * field[x0, y0, z0, 1] + c * field[x0, y0, z1, 1])
-        + w01 * (d * field[x0, y1, z0, 1] + c * field[x0, y1, z1, 1])
-        + w10 * (d * field[x1, y0, z0, 1] + c * field[x1, y0, z1, 1])
-        + w11 * (d * field[x1, y1, z0, 1] + c * field[x1, y1, z1, 1])
+        w00 * (d * field[1, x0, y0, z0] + c * field[1, x0, y0, z1])
+        + w01 * (d * field[1, x0, y1, z0] + c * field[1, x0, y1, z1])
+        + w10 * (d * field[1, x1, y0, z0] + c * field[1, x1, y0, z1])
+        + w11 * (d * field[1, x1, y1, z0] + c * field[1, x1, y1, z1])
     )
     uz = (
-        w00 * (d * field[x0, y0, z0, 2] + c * field[x0, y0, z1, 2])
-        + w01 * (d * field[x0, y1, z0, 2] + c * field[x0, y1, z1, 2])
-        + w10 * (d * field[x1, y0, z0, 2] + c * field[x1, y0, z1, 2])
-        + w11 * (d * field[x1, y1, z0, 2] + c * field[x1, y1, z1, 2])
+        w00 * (d * field[2, x0, y0, z0] + c * field[2, x0, y0, z1])
+        + w01 * (d * field[2, x0, y1, z0] + c * field[2, x0, y1, z1])
+        + w10 * (d * field[2, x1, y0, z0] + c * field[2, x1, y0, z1])
+        + w11 * (d * field[2, x1, y1, z0] + c * field[2, x1, y1, z1])
     )
     return ux, uy, uz
 
 
 @kernel
+def _add_read_row(ux, uy, uz, shape, rows, corner, out_x, out_y, out_z):  # type: ignore[no-untyped-def]
+    """Add a row of trilinear values of a vector field to what there is."""
+    step_x = np.uint32(shape[1] * shape[2] if shape[0] > 1 else 0)
+    step_y = np.uint32(shape[2] if shape[1] > 1 else 0)
+    step_z = np.uint32(1 if shape[2] > 1 else 0)
+    wx, wy, wz = rows[0], rows[1], rows[2]
+    one = np.float32(1)
+    for z in range(len(corner)):
+        a, b, c = wx[z], wy[z], wz[z]
+        d = one - c
+        w11 = a * b
+        w10, w01 = a - w11, b - w11
+        w00 = one - a - w01
+        i = np.uint32(corner[z])
+        j, k = i + step_y, i + step_x
+        n = k + step_y
+        out_x[z] += (
+            w00 * (d * ux[i] + c * ux[i + step_z])
+            + w01 * (d * ux[j] + c * ux[j + step_z])
+            + w10 * (d * ux[k] + c * ux[k + step_z])
+            + w11 * (d * ux[n] + c * ux[n + step_z])
+        )
+        out_y[z] += (
+            w00 * (d * uy[i] + c * uy[i + step_z])
+            + w01 * (d * uy[j] + c * uy[j + step_z])
+            + w10 * (d * uy[k] + c * uy[k + step_z])
+            + w11 * (d * uy[n] + c * uy[n + step_z])
+        )
+        out_z[z] += (
+            w00 * (d * uz[i] + c * uz[i + step_z])
+            + w01 * (d * uz[j] + c * uz[j + step_z])
+            + w10 * (d * uz[k] + c * uz[k + step_z])
+            + w11 * (d * uz[n] + c * uz[n + step_z])
+        )
+
+
+@kernel
 def _compose(start, stop, outer, inner, scale, out):  # type: ignore[no-untyped-def]
+    _, _, ny, nz = inner.shape
+    shape = outer.shape[1:]
+    ux, uy, uz = outer[0].reshape(-1), outer[1].reshape(-1), outer[2].reshape(-1)
+    rows, corner = np.empty((7, nz), np.float32), np.empty(nz, np.int32)
+    qx, qy, qz = rows[0], rows[1], rows[2]
     for x in range(start, stop):
-        for y in range(inner.shape[1]):
-            for z in range(inner.shape[2]):
-                vx = scale * inner[x, y, z, 0]
-                vy = scale * inner[x, y, z, 1]
-                vz = scale * inner[x, y, z, 2]
-                ux, uy, uz = read_vector(outer, np.float32(x) + vx, np.float32(y) + vy, np.float32(z) + vz)
-                out[x, y, z, 0] = vx + ux
-                out[x, y, z, 1] = vy + uy
-                out[x, y, z, 2] = vz + uz
+        for y in range(ny):
+            vx, vy, vz = inner[0, x, y], inner[1, x, y], inner[2, x, y]
+            out_x, out_y, out_z = out[0, x, y], out[1, x, y], out[2, x, y]
+            px, py = np.float32(x), np.float32(y)
+            for z in range(nz):
+                a, b, c = scale * vx[z], scale * vy[z], scale * vz[z]
+                out_x[z], out_y[z], out_z[z] = a, b, c
+                qx[z], qy[z], qz[z] = px + a, py + b, np.float32(np.int32(z)) + c
+            brackets_of_row(rows, shape, corner)
+            _add_read_row(ux, uy, uz, shape, rows, corner, out_x, out_y, out_z)
+
+
+@kernel
+def _longest(start, stop, field):  # type: ignore[no-untyped-def]
+    longest = np.float32(0)
+    for x in range(start, stop):
+        for y in range(field.shape[2]):
+            ux, uy, uz = field[0, x, y], field[1, x, y], field[2, x, y]
+            for z in range(len(ux)):
+                longest = max(longest, ux[z] * ux[z] + uy[z] * uy[z] + uz[z] * uz[z])
+    return longest
+
+
+def longest_vector(field: Float32) -> float:
+    """Length of the longest vector of a field.
+
+    Examples
+    --------
+    >>> round(longest_vector(np.full((2, 2, 2, 3), 2.0, np.float32)) ** 2, 4)
+    12.0
+    """
+    return float(np.sqrt(max(run_blocks(_longest, field.shape[0], components(field)))))
 
 
 def compose(outer: Float32, inner: Float32, scale: float = 1.0, out: Float32 | None = None) -> Float32:
@@ -66,7 +132,7 @@ def compose(outer: Float32, inner: Float32, scale: float = 1.0, out: Float32 | N
     scale : float
         Multiplies `inner`, so that a step length needs no pass of its own.
     out : float32 array, optional
-        Where to write; neither input may be it.
+        Where to write, from `empty_field`; neither input may be it.
 
     Examples
     --------
@@ -74,7 +140,7 @@ def compose(outer: Float32, inner: Float32, scale: float = 1.0, out: Float32 | N
     >>> float(compose(shift, shift).max())
     2.0
     """
-    if out is None:
-        out = np.empty_like(inner)
-    run_blocks(_compose, inner.shape[0], outer, inner, np.float32(scale), out)
-    return out
+    parts = components(empty_field(inner.shape[:3]) if out is None else out)
+    first, second = components(outer), components(inner)
+    run_blocks(_compose, second.shape[1], first, second, np.float32(scale), parts)
+    return from_components(parts)

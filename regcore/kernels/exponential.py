@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from regcore.errors import InputError
-from regcore.kernels.compose import compose
+from regcore.kernels.compose import compose, longest_vector
 
 LONGEST_FIRST_STEP_VOX = 0.125
 
@@ -44,12 +44,12 @@ def exponential(velocity: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     >>> exponential(velocity)[4, 4, 4]
     array([0., 2., 0.], dtype=float32)
     """
-    field = np.ascontiguousarray(velocity, dtype=np.float32)
+    field = np.asarray(velocity, dtype=np.float32)
     if field.ndim != 4 or field.shape[3] != 3:
         raise InputError(f"velocity: expected shape (X, Y, Z, 3), found {field.shape}")
-    longest = float(np.sqrt(np.einsum("...c,...c->...", field, field).max()))
-    if not np.isfinite(longest):
+    if not np.isfinite(field).all():
         raise InputError("velocity: expected finite values, found NaN or infinity")
+    longest = longest_vector(field)
     squarings = max(int(np.ceil(np.log2(longest / LONGEST_FIRST_STEP_VOX))), 0) if longest > 0 else 0
     displacement = field * np.float32(0.5**squarings)
     for _ in range(squarings):

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from regcore.errors import InputError
+from regcore.kernels.layout import components, empty_field
 from regcore.kernels.parallel import kernel, run_blocks
 
 _ZERO, _ONE, _HALF = np.float32(0), np.float32(1), np.float32(0.5)
@@ -15,16 +16,16 @@ _LONGEST_STEP = np.float32(2)
 
 @kernel
 def _invert(start, stop, field, iterations, tolerance, out):  # type: ignore[no-untyped-def]
-    nx, ny, nz = field.shape[0], field.shape[1], field.shape[2]
+    _, nx, ny, nz = field.shape
     last_x, last_y, last_z = np.float32(nx - 1), np.float32(ny - 1), np.float32(nz - 1)
     for px in range(start, stop):
         for py in range(ny):
             for pz in range(nz):
                 # a smooth field has nearly the same inverse one voxel back, a far better start than zero
                 if pz > 0:
-                    a, b, c = out[px, py, pz - 1, 0], out[px, py, pz - 1, 1], out[px, py, pz - 1, 2]
+                    a, b, c = out[0, px, py, pz - 1], out[1, px, py, pz - 1], out[2, px, py, pz - 1]
                 else:
-                    a, b, c = -field[px, py, pz, 0], -field[px, py, pz, 1], -field[px, py, pz, 2]
+                    a, b, c = -field[0, px, py, pz], -field[1, px, py, pz], -field[2, px, py, pz]
                 best = np.float32(1e30)
                 best_a, best_b, best_c = a, b, c
                 for _ in range(iterations):
@@ -46,42 +47,42 @@ def _invert(start, stop, field, iterations, tolerance, out):  # type: ignore[no-
                     gx, gy, gz = _ONE - fx, _ONE - fy, _ONE - fz
 
                     axis = 0
-                    c00 = gz * field[i, j, k, axis] + fz * field[i, j, k1, axis]
-                    c01 = gz * field[i, j1, k, axis] + fz * field[i, j1, k1, axis]
-                    c10 = gz * field[i1, j, k, axis] + fz * field[i1, j, k1, axis]
-                    c11 = gz * field[i1, j1, k, axis] + fz * field[i1, j1, k1, axis]
-                    d00 = field[i, j, k1, axis] - field[i, j, k, axis]
-                    d01 = field[i, j1, k1, axis] - field[i, j1, k, axis]
-                    d10 = field[i1, j, k1, axis] - field[i1, j, k, axis]
-                    d11 = field[i1, j1, k1, axis] - field[i1, j1, k, axis]
+                    c00 = gz * field[axis, i, j, k] + fz * field[axis, i, j, k1]
+                    c01 = gz * field[axis, i, j1, k] + fz * field[axis, i, j1, k1]
+                    c10 = gz * field[axis, i1, j, k] + fz * field[axis, i1, j, k1]
+                    c11 = gz * field[axis, i1, j1, k] + fz * field[axis, i1, j1, k1]
+                    d00 = field[axis, i, j, k1] - field[axis, i, j, k]
+                    d01 = field[axis, i, j1, k1] - field[axis, i, j1, k]
+                    d10 = field[axis, i1, j, k1] - field[axis, i1, j, k]
+                    d11 = field[axis, i1, j1, k1] - field[axis, i1, j1, k]
                     r0 = a + gx * (gy * c00 + fy * c01) + fx * (gy * c10 + fy * c11)
                     m00 = _ONE + free_x * (gy * (c10 - c00) + fy * (c11 - c01))
                     m01 = free_y * (gx * (c01 - c00) + fx * (c11 - c10))
                     m02 = free_z * (gx * (gy * d00 + fy * d01) + fx * (gy * d10 + fy * d11))
 
                     axis = 1
-                    c00 = gz * field[i, j, k, axis] + fz * field[i, j, k1, axis]
-                    c01 = gz * field[i, j1, k, axis] + fz * field[i, j1, k1, axis]
-                    c10 = gz * field[i1, j, k, axis] + fz * field[i1, j, k1, axis]
-                    c11 = gz * field[i1, j1, k, axis] + fz * field[i1, j1, k1, axis]
-                    d00 = field[i, j, k1, axis] - field[i, j, k, axis]
-                    d01 = field[i, j1, k1, axis] - field[i, j1, k, axis]
-                    d10 = field[i1, j, k1, axis] - field[i1, j, k, axis]
-                    d11 = field[i1, j1, k1, axis] - field[i1, j1, k, axis]
+                    c00 = gz * field[axis, i, j, k] + fz * field[axis, i, j, k1]
+                    c01 = gz * field[axis, i, j1, k] + fz * field[axis, i, j1, k1]
+                    c10 = gz * field[axis, i1, j, k] + fz * field[axis, i1, j, k1]
+                    c11 = gz * field[axis, i1, j1, k] + fz * field[axis, i1, j1, k1]
+                    d00 = field[axis, i, j, k1] - field[axis, i, j, k]
+                    d01 = field[axis, i, j1, k1] - field[axis, i, j1, k]
+                    d10 = field[axis, i1, j, k1] - field[axis, i1, j, k]
+                    d11 = field[axis, i1, j1, k1] - field[axis, i1, j1, k]
                     r1 = b + gx * (gy * c00 + fy * c01) + fx * (gy * c10 + fy * c11)
                     m10 = free_x * (gy * (c10 - c00) + fy * (c11 - c01))
                     m11 = _ONE + free_y * (gx * (c01 - c00) + fx * (c11 - c10))
                     m12 = free_z * (gx * (gy * d00 + fy * d01) + fx * (gy * d10 + fy * d11))
 
                     axis = 2
-                    c00 = gz * field[i, j, k, axis] + fz * field[i, j, k1, axis]
-                    c01 = gz * field[i, j1, k, axis] + fz * field[i, j1, k1, axis]
-                    c10 = gz * field[i1, j, k, axis] + fz * field[i1, j, k1, axis]
-                    c11 = gz * field[i1, j1, k, axis] + fz * field[i1, j1, k1, axis]
-                    d00 = field[i, j, k1, axis] - field[i, j, k, axis]
-                    d01 = field[i, j1, k1, axis] - field[i, j1, k, axis]
-                    d10 = field[i1, j, k1, axis] - field[i1, j, k, axis]
-                    d11 = field[i1, j1, k1, axis] - field[i1, j1, k, axis]
+                    c00 = gz * field[axis, i, j, k] + fz * field[axis, i, j, k1]
+                    c01 = gz * field[axis, i, j1, k] + fz * field[axis, i, j1, k1]
+                    c10 = gz * field[axis, i1, j, k] + fz * field[axis, i1, j, k1]
+                    c11 = gz * field[axis, i1, j1, k] + fz * field[axis, i1, j1, k1]
+                    d00 = field[axis, i, j, k1] - field[axis, i, j, k]
+                    d01 = field[axis, i, j1, k1] - field[axis, i, j1, k]
+                    d10 = field[axis, i1, j, k1] - field[axis, i1, j, k]
+                    d11 = field[axis, i1, j1, k1] - field[axis, i1, j1, k]
                     r2 = c + gx * (gy * c00 + fy * c01) + fx * (gy * c10 + fy * c11)
                     m20 = free_x * (gy * (c10 - c00) + fy * (c11 - c01))
                     m21 = free_y * (gx * (c01 - c00) + fx * (c11 - c10))
@@ -119,9 +120,9 @@ def _invert(start, stop, field, iterations, tolerance, out):  # type: ignore[no-
                         # folded or nearly so: the damped fixed point still makes headway
                         s0, s1, s2 = _HALF * r0, _HALF * r1, _HALF * r2
                     a, b, c = a - s0, b - s1, c - s2
-                out[px, py, pz, 0] = best_a
-                out[px, py, pz, 1] = best_b
-                out[px, py, pz, 2] = best_c
+                out[0, px, py, pz] = best_a
+                out[1, px, py, pz] = best_b
+                out[2, px, py, pz] = best_c
 
 
 def invert(
@@ -164,9 +165,10 @@ def invert(
     >>> invert(shift)[4, 4, 4, 0]
     np.float32(-1.5)
     """
-    field = np.ascontiguousarray(displacement, dtype=np.float32)
+    field = np.asarray(displacement, dtype=np.float32)
     if field.ndim != 4 or field.shape[3] != 3:
         raise InputError(f"displacement: expected shape (X, Y, Z, 3), found {field.shape}")
-    out = np.empty(field.shape, np.float32)
-    run_blocks(_invert, field.shape[0], field, iterations, np.float32(tolerance_vox), out, block=4)
+    out = empty_field(field.shape[:3])
+    parts = components(field), iterations, np.float32(tolerance_vox), components(out)
+    run_blocks(_invert, field.shape[0], *parts, block=4)
     return out

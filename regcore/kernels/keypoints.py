@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from regcore.kernels.compose import read_vector
+from regcore.kernels.layout import components
 from regcore.kernels.parallel import kernel, run_blocks
 
 Float32 = npt.NDArray[np.float32]
@@ -151,7 +152,7 @@ def gradient_histograms(
         np.ascontiguousarray(a, np.float32) for a in (origins, steps, offsets, weights, directions)
     )
     out = np.zeros((len(origins), int(cells.max()) + 1, len(directions)), np.float32)
-    arrays = (np.ascontiguousarray(gradient, np.float32), origins, steps, offsets)
+    arrays = (components(gradient), origins, steps, offsets)
     cells = np.ascontiguousarray(cells, np.int32)
     run_blocks(_histograms, len(origins), *arrays, cells, weights, directions, out, block=POINTS_PER_BLOCK)
     return out

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from regcore.kernels.layout import components
 from regcore.kernels.parallel import kernel, run_blocks
 
 POINTS_PER_BLOCK = 32768
@@ -49,7 +50,7 @@ def map_points(points: npt.NDArray[np.float64], matrix: npt.NDArray[np.float64])
 
 @kernel
 def _displace_points(start, stop, field, to_voxel, to_world, points):  # type: ignore[no-untyped-def]
-    nx, ny, nz = field.shape[0], field.shape[1], field.shape[2]
+    _, nx, ny, nz = field.shape
     for n in range(start, stop):
         a, b, c = points[n, 0], points[n, 1], points[n, 2]
         x = to_voxel[0, 0] * a + to_voxel[0, 1] * b + to_voxel[0, 2] * c + to_voxel[0, 3]
@@ -76,14 +77,14 @@ def _displace_points(start, stop, field, to_voxel, to_world, points):  # type: i
         w111 = fx * fy * fz
         for axis in range(3):
             u = (
-                w000 * field[i, j, k, axis]
-                + w001 * field[i, j, k1, axis]
-                + w010 * field[i, j1, k, axis]
-                + w011 * field[i, j1, k1, axis]
-                + w100 * field[i1, j, k, axis]
-                + w101 * field[i1, j, k1, axis]
-                + w110 * field[i1, j1, k, axis]
-                + w111 * field[i1, j1, k1, axis]
+                w000 * field[axis, i, j, k]
+                + w001 * field[axis, i, j, k1]
+                + w010 * field[axis, i, j1, k]
+                + w011 * field[axis, i, j1, k1]
+                + w100 * field[axis, i1, j, k]
+                + w101 * field[axis, i1, j, k1]
+                + w110 * field[axis, i1, j1, k]
+                + w111 * field[axis, i1, j1, k1]
             )
             points[n, 0] += to_world[0, axis] * u
             points[n, 1] += to_world[1, axis] * u
@@ -119,5 +120,7 @@ def displace_points(
     moved = np.array(points, dtype=np.float64, order="C")
     to_voxel = np.ascontiguousarray(np.linalg.inv(affine)[:3])
     to_world = np.array(affine[:3, :3], dtype=np.float64, order="C")
-    run_blocks(_displace_points, len(moved), field, to_voxel, to_world, moved, block=POINTS_PER_BLOCK)
+    run_blocks(
+        _displace_points, len(moved), components(field), to_voxel, to_world, moved, block=POINTS_PER_BLOCK
+    )
     return moved

@@ -176,7 +176,10 @@ def structures_of(labels: Iterable[Image]) -> list[int]:
 
 def _check(first: Image, second: Image) -> None:
     if not first.grid.matches(second.grid):
-        raise InputError(f"labels: expected one grid, found {first.grid.shape} and {second.grid.shape}")
+        found = [
+            f"{image.grid.shape} from {image.grid.affine[:3, 3].round(2)} mm" for image in (first, second)
+        ]
+        raise InputError(f"labels: expected one grid, found {found[0]} and {found[1]}")
     for image in (first, second):
         if image.data.dtype.kind not in "iub":
             raise InputError(f"labels: expected integers, found {image.data.dtype}")

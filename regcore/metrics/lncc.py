@@ -11,123 +11,192 @@ from regcore.kernels.parallel import inline, kernel, run_blocks
 
 Float32 = npt.NDArray[np.float32]
 VARIANCE_FLOOR = 1e-4
-
-
-@inline
-def add_windows(source, radius, row, out):  # type: ignore[no-untyped-def]
-    """Sums over a window of rows and columns of one plane, clipped at its edges."""
-    ny, nz = source.shape
-    for y in range(ny):
-        here, line = source[y], row[y]
-        for z in range(nz):
-            line[z] = here[z]
-        # slices of their own, because only indices that start at zero are vectorised
-        for k in range(1, min(radius, nz - 1) + 1):
-            after, before = here[k:], line[k:]
-            for z in range(nz - k):
-                line[z] += after[z]
-            for z in range(nz - k):
-                before[z] += here[z]
-    for y in range(ny):
-        low, high = max(y - radius, 0), min(y + radius, ny - 1)
-        line, lowest = out[y], row[low]
-        for z in range(nz):
-            line[z] = lowest[z]
-        for other in range(low + 1, high + 1):
-            add = row[other]
-            for z in range(nz):
-                line[z] += add[z]
+BLOCK_PLANES = 24
+"""Planes of a block; every block sums the windows of `radius` planes beside it once more."""
 
 
 @kernel
-def _coefficients(start, stop, fixed, warped, weights, radius, floor, out):  # type: ignore
-    """Per window: the weights of fixed, warped and one in the gradient; returns the sum of correlations."""
+def window_counts(size, radius):  # type: ignore[no-untyped-def]
+    """Number of voxels in the window of every voxel of an axis."""
+    counts = np.empty(size, np.float32)
+    for i in range(size):
+        counts[i] = np.float32(min(i + radius, size - 1) - max(i - radius, 0) + 1)
+    return counts
+
+
+@inline
+def _add_lines(line, first, second):  # type: ignore[no-untyped-def]
+    for z in range(len(line)):
+        line[z] += first[z] + second[z]
+
+
+@kernel
+def add_windows(source, radius, rows, out):  # type: ignore[no-untyped-def]
+    """Sums over a window of rows and columns of one plane, clipped at its edges; `rows` is scratch."""
+    ny, nz = source.shape
+    padded = np.zeros(nz + 2 * radius, np.float32)
+    middle = padded[radius : radius + nz]
+    for y in range(ny):
+        here, line = source[y], rows[y]
+        for z in range(nz):
+            middle[z] = here[z]
+        for z in range(nz):
+            line[z] = padded[z]
+        # two shifts at a time, as slices of their own, because only indices that start at zero are vectorised
+        for k in range(1, 2 * radius + 1, 2):
+            _add_lines(line, padded[k : k + nz], padded[k + 1 : k + 1 + nz])
+    for y in range(ny):
+        low, high = max(y - radius, 0), min(y + radius, ny - 1)
+        line, lowest = out[y], rows[low]
+        for z in range(nz):
+            line[z] = lowest[z]
+        for other in range(low + 1, high, 2):
+            _add_lines(line, rows[other], rows[other + 1])
+        if (high - low) % 2:
+            last = rows[high]
+            for z in range(nz):
+                line[z] += last[z]
+
+
+@kernel
+def _add_planes(planes, low, high, total):  # type: ignore[no-untyped-def]
+    """Sum of the planes `low` to `high` of a ring."""
+    depth = len(planes)
+    ny, nz = total.shape
+    for y in range(ny):
+        line, lowest = total[y], planes[low % depth, y]
+        for z in range(nz):
+            line[z] = lowest[z]
+        for other in range(low + 1, high, 2):
+            _add_lines(line, planes[other % depth, y], planes[(other + 1) % depth, y])
+        if (high - low) % 2:
+            last = planes[high % depth, y]
+            for z in range(nz):
+                line[z] += last[z]
+
+
+@kernel
+def _statistics(start, stop, fixed, radius, floor, out):  # type: ignore[no-untyped-def]
+    """Mean of the fixed image in every window, and one over its variance."""
     nx, ny, nz = fixed.shape
     depth = 2 * radius + 1
-    sums = np.empty((5, depth, ny, nz), np.float32)
-    total = np.empty((5, nz), np.float32)
-    product = np.empty((ny, nz), np.float32)
-    row = np.empty((ny, nz), np.float32)
-    value = np.float64(0.0)
+    planes = np.empty((2, depth, ny, nz), np.float32)
+    total = np.empty((2, ny, nz), np.float32)
+    square, rows = np.empty((ny, nz), np.float32), np.empty((ny, nz), np.float32)
+    counts_x, counts_y = window_counts(nx, radius), window_counts(ny, radius)
+    counts_z = window_counts(nz, radius)
     filled = max(start - radius, 0)
+    one, zero = np.float32(1), np.float32(0)
     for x in range(start, stop):
         low, high = max(x - radius, 0), min(x + radius, nx - 1)
         while filled <= high:
-            slot = filled % depth
-            f, w = fixed[filled], warped[filled]
-            add_windows(f, radius, row, sums[0, slot])
-            add_windows(w, radius, row, sums[1, slot])
             for y in range(ny):
+                here, line = fixed[filled, y], square[y]
                 for z in range(nz):
-                    product[y, z] = f[y, z] * f[y, z]
-            add_windows(product, radius, row, sums[2, slot])
-            for y in range(ny):
-                for z in range(nz):
-                    product[y, z] = w[y, z] * w[y, z]
-            add_windows(product, radius, row, sums[3, slot])
-            for y in range(ny):
-                for z in range(nz):
-                    product[y, z] = f[y, z] * w[y, z]
-            add_windows(product, radius, row, sums[4, slot])
+                    line[z] = here[z] * here[z]
+            add_windows(fixed[filled], radius, rows, planes[0, filled % depth])
+            add_windows(square, radius, rows, planes[1, filled % depth])
             filled += 1
-        nx_window = high - low + 1
+        for i in range(2):
+            _add_planes(planes[i], low, high, total[i])
         for y in range(ny):
-            for i in range(5):
-                line = total[i]
-                for z in range(nz):
-                    line[z] = sums[i, low % depth, y, z]
-                for other in range(low + 1, high + 1):
-                    plane = sums[i, other % depth, y]
-                    for z in range(nz):
-                        line[z] += plane[z]
-            ny_window = min(y + radius, ny - 1) - max(y - radius, 0) + 1
-            row_value = np.float32(0)
+            inverse = one / (counts_x[x] * counts_y[y])
+            sum_f, sum_ff, mean, precision = total[0, y], total[1, y], out[0, x, y], out[1, x, y]
             for z in range(nz):
-                count = nx_window * ny_window * (min(z + radius, nz - 1) - max(z - radius, 0) + 1)
-                share = np.float32(1) / np.float32(count)
-                mean_f = total[0, z] * share
-                mean_w = total[1, z] * share
-                variance_f = max(total[2, z] * share - mean_f * mean_f, np.float32(0)) + floor
-                variance_w = max(total[3, z] * share - mean_w * mean_w, np.float32(0)) + floor
-                covariance = total[4, z] * share - mean_f * mean_w
-                weight = weights[x, y, z]
-                slope = covariance / (variance_f * variance_w)
-                row_value += weight * slope * covariance
-                a = np.float32(2) * weight * slope * share
-                b = a * covariance / variance_w
-                out[0, x, y, z] = a
-                out[1, x, y, z] = b
-                out[2, x, y, z] = a * mean_f - b * mean_w
+                share = inverse / counts_z[z]
+                m = sum_f[z] * share
+                mean[z] = m
+                precision[z] = one / (max(sum_ff[z] * share - m * m, zero) + floor)
+
+
+@kernel
+def _coefficients(start, stop, fixed, prepared, warped, weights, radius, floor, out):  # type: ignore
+    """Per window: the weights of fixed, warped and one in the gradient.
+
+    Returns the sums of the weighted squared correlations and of the weights.
+    """
+    nx, ny, nz = fixed.shape
+    depth = 2 * radius + 1
+    planes = np.empty((3, depth, ny, nz), np.float32)
+    total = np.empty((3, ny, nz), np.float32)
+    square, product = np.empty((ny, nz), np.float32), np.empty((ny, nz), np.float32)
+    rows = np.empty((ny, nz), np.float32)
+    counts_x, counts_y = window_counts(nx, radius), window_counts(ny, radius)
+    counts_z = window_counts(nz, radius)
+    filled = max(start - radius, 0)
+    one, two, zero = np.float32(1), np.float32(2), np.float32(0)
+    value, total_weight = np.float64(0.0), np.float64(0.0)
+    for x in range(start, stop):
+        low, high = max(x - radius, 0), min(x + radius, nx - 1)
+        while filled <= high:
+            for y in range(ny):
+                f, w, ww, fw = fixed[filled, y], warped[filled, y], square[y], product[y]
+                for z in range(nz):
+                    ww[z] = w[z] * w[z]
+                    fw[z] = f[z] * w[z]
+            slot = filled % depth
+            add_windows(warped[filled], radius, rows, planes[0, slot])
+            add_windows(square, radius, rows, planes[1, slot])
+            add_windows(product, radius, rows, planes[2, slot])
+            filled += 1
+        for i in range(3):
+            _add_planes(planes[i], low, high, total[i])
+        for y in range(ny):
+            inverse = one / (counts_x[x] * counts_y[y])
+            sum_w, sum_ww, sum_fw = total[0, y], total[1, y], total[2, y]
+            mean, precision, weight = prepared[0, x, y], prepared[1, x, y], weights[x, y]
+            of_fixed, of_warped, of_one = out[0, x, y], out[1, x, y], out[2, x, y]
+            row_value, row_weight = zero, zero
+            for z in range(nz):
+                share = inverse / counts_z[z]
+                m = sum_w[z] * share
+                covariance = sum_fw[z] * share - mean[z] * m
+                inverse_w = one / (max(sum_ww[z] * share - m * m, zero) + floor)
+                slope = weight[z] * covariance * precision[z] * inverse_w
+                row_value += slope * covariance
+                row_weight += weight[z]
+                a = two * slope * share
+                b = a * covariance * inverse_w
+                of_fixed[z] = a
+                of_warped[z] = b
+                of_one[z] = a * mean[z] - b * m
             value += np.float64(row_value)
-    return value
+            total_weight += np.float64(row_weight)
+    return value, total_weight
 
 
 @kernel
 def _gradient(start, stop, fixed, warped, coefficients, radius, scale, out):  # type: ignore[no-untyped-def]
     nx, ny, nz = fixed.shape
     depth = 2 * radius + 1
-    sums = np.empty((3, depth, ny, nz), np.float32)
-    total = np.empty((3, nz), np.float32)
-    row = np.empty((ny, nz), np.float32)
+    planes = np.empty((3, depth, ny, nz), np.float32)
+    total = np.empty((3, ny, nz), np.float32)
+    rows = np.empty((ny, nz), np.float32)
     filled = max(start - radius, 0)
     for x in range(start, stop):
         low, high = max(x - radius, 0), min(x + radius, nx - 1)
         while filled <= high:
             for i in range(3):
-                add_windows(coefficients[i, filled], radius, row, sums[i, filled % depth])
+                add_windows(coefficients[i, filled], radius, rows, planes[i, filled % depth])
             filled += 1
+        for i in range(3):
+            _add_planes(planes[i], low, high, total[i])
         for y in range(ny):
-            for i in range(3):
-                line = total[i]
-                for z in range(nz):
-                    line[z] = sums[i, low % depth, y, z]
-                for other in range(low + 1, high + 1):
-                    plane = sums[i, other % depth, y]
-                    for z in range(nz):
-                        line[z] += plane[z]
+            f, w, line = fixed[x, y], warped[x, y], out[x, y]
+            of_fixed, of_warped, of_one = total[0, y], total[1, y], total[2, y]
             for z in range(nz):
-                force = fixed[x, y, z] * total[0, z] - warped[x, y, z] * total[1, z] - total[2, z]
-                out[x, y, z] = -scale * force
+                line[z] = scale * (w[z] * of_warped[z] + of_one[z] - f[z] * of_fixed[z])
+
+
+def prepare(fixed: Float32, radius: int = 2) -> Float32:
+    """What `value_and_gradient` needs to know of the fixed image alone, shape (2, X, Y, Z).
+
+    The mean in the window of every voxel, and one over the variance there.
+    """
+    out = np.empty((2, *fixed.shape), np.float32)
+    fixed, floor = np.ascontiguousarray(fixed, np.float32), np.float32(VARIANCE_FLOOR)
+    run_blocks(_statistics, fixed.shape[0], fixed, radius, floor, out, block=BLOCK_PLANES)
+    return out
 
 
 def value_and_gradient(
@@ -137,6 +206,7 @@ def value_and_gradient(
     radius: int = 2,
     out: Float32 | None = None,
     scratch: Float32 | None = None,
+    prepared: Float32 | None = None,
 ) -> tuple[float, Float32]:
     """One minus the weighted mean squared local correlation, and its exact gradient with respect to `warped`.
 
@@ -150,6 +220,8 @@ def value_and_gradient(
         Half width of the window, voxels.
     out, scratch : float32 array, shapes (X, Y, Z) and (3, X, Y, Z), optional
         Buffers to reuse.
+    prepared : float32 array, shape (2, X, Y, Z), optional
+        Of the fixed image and this radius, from `prepare`.
 
     Examples
     --------
@@ -159,11 +231,14 @@ def value_and_gradient(
     True
     """
     if weights is None:
-        weights = np.broadcast_to(np.ones(1, np.float32), fixed.shape).copy()
+        weights = np.ones_like(fixed)
     out = np.empty_like(fixed) if out is None else out
     scratch = np.empty((3, *fixed.shape), np.float32) if scratch is None else scratch
-    total_weight = max(float(weights.sum(dtype=np.float64)), 1.0)
-    floor = np.float32(VARIANCE_FLOOR)
-    parts = run_blocks(_coefficients, fixed.shape[0], fixed, warped, weights, radius, floor, scratch)
-    run_blocks(_gradient, fixed.shape[0], fixed, warped, scratch, radius, np.float32(1 / total_weight), out)
-    return 1.0 - sum(parts) / total_weight, out
+    prepared = prepare(fixed, radius) if prepared is None else prepared
+    size, block, floor = fixed.shape[0], BLOCK_PLANES, np.float32(VARIANCE_FLOOR)
+    arrays = fixed, prepared, warped, weights, radius, floor, scratch
+    parts = run_blocks(_coefficients, size, *arrays, block=block)
+    total_weight = max(sum(part[1] for part in parts), 1.0)
+    scale = np.float32(1 / total_weight)
+    run_blocks(_gradient, size, fixed, warped, scratch, radius, scale, out, block=block)
+    return 1.0 - sum(part[0] for part in parts) / total_weight, out

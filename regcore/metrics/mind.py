@@ -88,8 +88,8 @@ class Workspace(NamedTuple):
 
 def _patch_distances(image: Float32, where: Pattern, sigma: float, out: Float32, scratch: Float32) -> None:
     for shift, distance in zip(where.shifts, out, strict=True):
-        run_blocks(compare_patches, image.shape[0], image, shift, distance)
-        gaussian_smooth(distance, sigma, scratch=scratch, out=distance)
+        run_blocks(compare_patches, image.shape[0], image, shift, scratch)
+        gaussian_smooth(scratch, sigma, out=distance)
 
 
 def _padded(image: Float32, margin: Int64) -> Float32:
@@ -196,6 +196,6 @@ def value_and_gradient(
     for number, shift in enumerate(where.shifts):
         pair = slice(2 * number, 2 * number + 2)
         run_blocks(gather_forces, padded.shape[0], work.forces[pair], where.places[pair], where.margin, force)
-        gaussian_smooth(force, patch_sigma_vox, scratch=work.scratch, out=force)
-        run_blocks(pull_ends, padded.shape[0], padded, force, shift, scale, gradient)
+        smooth = gaussian_smooth(force, patch_sigma_vox, out=work.scratch)
+        run_blocks(pull_ends, padded.shape[0], padded, smooth, shift, scale, gradient)
     return sum(parts) / total, _folded(gradient, where.margin)

@@ -120,7 +120,7 @@ def check_certificate(certificate: Mapping[str, object] | None, limit_mm: float 
 
 
 def check_registrations(registrations: pd.DataFrame | None, limit_vox: float = 0.1) -> list[Check]:
-    """Whether the maps are invertible: no folding, and forward after inverse near the identity."""
+    """Whether the maps are invertible and plausible: no folding, forward after inverse near the identity."""
     checks = []
     folded = first_column(registrations, "folded_voxels")
     if registrations is not None and folded is not None:
@@ -151,6 +151,21 @@ def check_registrations(registrations: pd.DataFrame | None, limit_vox: float = 0
                 "Going there and back returns to the same place."
                 if passed
                 else "Results carried there and back would shift: see the registrations.",
+            )
+        )
+    column = first_column(registrations, "linear_retries")
+    if registrations is not None and column is not None:
+        values = pd.to_numeric(registrations[column], errors="coerce").dropna()
+        bad = int((values > 0).sum())
+        checks.append(
+            Check(
+                "Plausible affines",
+                "pass" if bad == 0 else "look",
+                "none tried again" if bad == 0 else f"{bad} of {len(values)} registrations tried again",
+                "no linear answer beyond the limits of scale and shear",
+                "No image was squeezed or sheared out of shape to fit."
+                if bad == 0
+                else "A simpler linear map was taken there: look at these pairs first.",
             )
         )
     return checks

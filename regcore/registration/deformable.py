@@ -13,12 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from regcore.image import Image
-from regcore.kernels.compose import compose
-from regcore.kernels.fields import displacement_gradient, longest_vector, resize_field
+from regcore.kernels.compose import compose, longest_vector
+from regcore.kernels.fields import displacement_gradient, resize_field
+from regcore.kernels.layout import empty_field, from_components
 from regcore.kernels.sample import sample_linear, sample_linear_gradient, sample_nearest
 from regcore.kernels.smooth import gaussian_smooth
 from regcore.registration.linear import IterationRow
-from regcore.registration.pyramid import level_factors
+from regcore.registration.pyramid import finest_spacing, level_factors
 from regcore.registration.settings import DeformableSettings
 from regcore.registration.similarity import Channel, Metric, at_level
 from regcore.space import Grid
@@ -73,8 +74,8 @@ def register_deformable(
     rows: list[IterationRow] = []
     field, field_grid = initial, fixed.grid
     if field is None:
-        field = np.zeros((*fixed.grid.shape, 3), np.float32)
-    for number, (shrink, iterations) in enumerate(zip(settings.shrink, settings.iterations, strict=True)):
+        field = from_components(np.zeros((3, *fixed.grid.shape), np.float32))
+    for number, (shrink, iterations) in enumerate(settings.levels(finest_spacing(fixed.grid))):
         if iterations == 0:
             continue
         target = level_factors(fixed.grid, shrink) * fixed.grid.spacing
@@ -117,8 +118,8 @@ def _run_level(
     grid = channels[0][0].fixed.grid
     weights = level_weights(grid, fixed_mask)
     shape = grid.shape
-    buffers = np.empty(shape, np.float32), np.empty((*shape, 3), np.float32)
-    update, other = np.empty_like(field), np.empty_like(field)
+    buffers = np.empty(shape, np.float32), empty_field(shape)
+    update, other = empty_field(shape), empty_field(shape)
     flat = [axis for axis, n in enumerate(shape) if n == 1]
     energies: list[float] = []
     for iteration in range(1, iterations + 1):
@@ -133,17 +134,18 @@ def _run_level(
             break
         for axis in flat:
             update[..., axis] = 0
-        gaussian_smooth(update, settings.update_sigma_vox, scratch=other, out=update)
-        longest = longest_vector(update)
+        step = gaussian_smooth(update, settings.update_sigma_vox, out=other)
+        longest = longest_vector(step)
         if longest == 0:
             break
         scale = -settings.step_vox / longest
         if drift is not None:
-            update -= drift / np.float32(scale)
-        compose(field, update, scale, out=other)
-        field, other = other, field
+            step -= drift / np.float32(scale)
+        # three buffers take turns: nothing is written where it is read
         if settings.field_sigma_vox > 0:
-            gaussian_smooth(field, settings.field_sigma_vox, scratch=other, out=field)
+            gaussian_smooth(compose(field, step, scale, out=update), settings.field_sigma_vox, out=field)
+        else:
+            field, update = compose(field, step, scale, out=update), field
     return field
 
 
@@ -158,7 +160,7 @@ def _energy(
 ) -> float:
     """Sum of the measures of all channels under a displacement; its derivative into `out`."""
     total = 0.0
-    for number, ((fixed, moving, weight), metric) in enumerate(channels):
+    for number, ((fixed, moving, weight, _), metric) in enumerate(channels):
         matrix = moving.grid.inverse_affine @ affine.matrix @ fixed.grid.affine
         warped, image_gradient = sample_linear_gradient(moving.data, matrix, field, out=buffers)
         value, slope = metric(warped, weights)

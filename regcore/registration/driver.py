@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,10 +18,14 @@ from regcore.kernels.jacobian import jacobian_determinant
 from regcore.kernels.sample import sample_linear
 from regcore.kernels.smooth import gaussian_smooth
 from regcore.metrics import ncc
+from regcore.registration.checks import check_images, check_overlap, checked_channel
 from regcore.registration.deformable import onto_grid, register_deformable
-from regcore.registration.linear import IterationRow, initial_affine, register_linear
+from regcore.registration.histograms import match_histograms
+from regcore.registration.labels import foreground_channel, label_channels
+from regcore.registration.linear import IterationRow, initial_affine
 from regcore.registration.settings import RegistrationSettings
 from regcore.registration.similarity import Channel, unit_range
+from regcore.registration.stages import register_stages
 from regcore.space import Grid
 from regcore.transforms import Affine, Chain, Displacement, Transform, split
 
@@ -45,7 +49,8 @@ class Registration:
         Wall time.
     quality : dict
         similarity_before, similarity_after (correlation inside the fixed mask or image), folded_voxels,
-        minimum_jacobian, inverse_consistency_mean_vox, inverse_consistency_max_vox.
+        minimum_jacobian, inverse_consistency_mean_vox, inverse_consistency_max_vox, linear_retries (how many
+        linear stages gave an implausible answer), linear_retry_reasons (a line for each of these).
     """
 
     affine: Affine
@@ -133,27 +138,6 @@ def _similarity(
     return 1.0 - ncc.value_and_gradient(fixed.data, warped, weights)[0]
 
 
-def _check(fixed: Image, moving: Image, fixed_mask: Image | None, moving_mask: Image | None) -> None:
-    if fixed.grid.is_2d != moving.grid.is_2d:
-        raise InputError("images: expected both 2D or both 3D, found one of each")
-    for name, image, mask in (("fixed_mask", fixed, fixed_mask), ("moving_mask", moving, moving_mask)):
-        if mask is not None and not mask.grid.matches(image.grid):
-            raise InputError(f"{name}: expected the grid of its image, found another grid")
-        if mask is not None and not mask.data.any():
-            raise InputError(f"{name}: expected at least one voxel, found an empty mask")
-
-
-def _channel(key: str, channel: Channel, grid: Grid, fixed_mask: Image | None) -> Channel:
-    """A further channel, checked and brought to the range of the metrics."""
-    fixed, moving, weight = channel
-    if not fixed.grid.matches(grid):
-        raise InputError(f"{key}: expected a fixed image on the grid of the first, found another grid")
-    _check(fixed, moving, None, None)
-    if not 0 < weight < np.inf:
-        raise InputError(f"{key}: expected a weight above zero, found {weight!r}")
-    return Channel(unit_range(fixed, fixed_mask), unit_range(moving), float(weight))
-
-
 def register(
     fixed: Image,
     moving: Image,
@@ -171,7 +155,7 @@ def register(
     Parameters
     ----------
     fixed, moving : Image
-        Any intensity scale; the background is the darkest.
+        Any intensity scale; the background is the darkest. Label maps where `settings` say so.
     settings : RegistrationSettings
     initial : Transform, optional
         Fixed to moving world points to start from; split into an affine and a displacement.
@@ -181,10 +165,11 @@ def register(
         Called with every `IterationRow`.
     drift : float32 array, shape (X, Y, Z, 3), optional
         What the deformable stage takes out of its steps, voxels of `fixed` (see `groupwise.drift`).
-    channels : sequence of (Image, Image, float), optional
+    channels : sequence of Channel or (Image, Image, float), optional
         Further pairs to match under the same transform: a fixed image on the grid of `fixed`, a moving image
-        that lies where `moving` does, on any grid, and a weight. What is minimised is the measure of `fixed`
-        and `moving` plus the weighted measures of these; the masks hold for all.
+        that lies where `moving` does, on any grid, a weight, and if need be a measure of its own. What is
+        minimised is the measure of `fixed` and `moving` plus the weighted measures of these; the masks hold
+        for all. `label_channels` makes channels of label maps.
 
     Returns
     -------
@@ -194,7 +179,7 @@ def register(
     ------
     InputError
         If the images cannot be registered: other dimensions, constant, not finite, an empty mask, a channel
-        on another grid.
+        on another grid, no overlap in the world once the start is applied.
 
     Examples
     --------
@@ -207,11 +192,18 @@ def register(
     array([13., 13., 13.])
     """
     started = time.perf_counter()
-    _check(fixed, moving, fixed_mask, moving_mask)
+    check_images(fixed, moving, fixed_mask, moving_mask)
+    if settings.labels:
+        channels = [*channels, *label_channels(fixed, moving)]
+        fixed, moving, *_ = foreground_channel(fixed, moving)
     fixed_full = unit_range(fixed, fixed_mask)
     moving_unit = unit_range(moving, moving_mask)
+    if settings.match_histograms:
+        moving_unit = match_histograms(moving_unit, fixed_full, moving_mask, fixed_mask)
+    if settings.outside == "ignored" and moving_mask is None:
+        moving_mask = Image(np.ones(moving.grid.shape, np.uint8), moving.grid)
     more_channels = [
-        _channel(f"channel {number}", Channel(*pair), fixed.grid, fixed_mask)
+        checked_channel(f"channel {number}", Channel(*pair), fixed.grid, fixed_mask)
         for number, pair in enumerate(channels, 1)
     ]
     rows: list[IterationRow] = []
@@ -222,16 +214,26 @@ def register(
     else:
         affine, part = split(initial, fixed.grid)
         start_field = part.field if part.field.any() else None
+    check_overlap(fixed.grid, moving.grid, affine, fixed_mask, moving_mask)
     before = _similarity(fixed_full, moving_unit, affine, start_field, fixed_mask)
-    for stage_number, stage in enumerate(settings.linear):
-        # only the first stage searches; the following ones start from its answer
-        used = stage if stage_number == 0 else replace(stage, rotations_deg=0.0)
-        affine, more = register_linear(
-            fixed_full, moving_unit, used, affine, fixed_mask, moving_mask, progress, more_channels
-        )
-        rows += more
+    affine, more, retries = register_stages(
+        fixed_full,
+        moving_unit,
+        settings.linear,
+        affine,
+        fixed_mask,
+        moving_mask,
+        progress,
+        more_channels,
+        given=initial is not None,
+    )
+    rows += more
     displacement = inverse = None
-    quality: dict[str, Any] = {"similarity_before": before}
+    quality: dict[str, Any] = {
+        "similarity_before": before,
+        "linear_retries": len(retries),
+        "linear_retry_reasons": retries,
+    }
     field = start_field
     if settings.deformable is not None or start_field is not None:
         field = start_field

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -14,13 +14,33 @@ from regcore.image import Image
 from regcore.kernels.fields import matrix_gradient
 from regcore.kernels.sample import sample_linear, sample_linear_gradient
 from regcore.registration.pyramid import finest_spacing
+from regcore.registration.rotations import all_turns, flat_normal, local_turns
 from regcore.registration.settings import LinearSettings
 from regcore.registration.similarity import Channel, Metric, at_level
 from regcore.space import Array, Grid
 from regcore.transforms import Affine
 
 SEARCH_ITERATIONS = 8
+# of a search over all rotations: radius of the object in voxels, starts refined, and answers kept
+SEARCH_RADIUS_VOX, SEARCH_REFINED, SEARCH_KEPT = 8, 24, 4
 PARAMETERS = {"translation": 3, "rigid": 6, "similarity": 7, "affine": 12}
+TURNS: Array = np.array(
+    [
+        [[0.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]],
+        [[0.0, 0.0, 1.0], [0.0, 0.0, 0.0], [-1.0, 0.0, 0.0]],
+        [[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 0.0]],
+    ]
+)
+"""Generators of rotations about x, y and z."""
+_UNIT: Array = np.eye(9).reshape(9, 3, 3)
+STRETCHES: dict[str, Array] = {
+    "translation": _UNIT[:0],
+    "rigid": _UNIT[:0],
+    "similarity": np.eye(3)[None],
+    # along x, y and z, then shears xy, xz and yz
+    "affine": np.concatenate([_UNIT[[0, 4, 8]], _UNIT[[1, 2, 5]] + _UNIT[[3, 6, 7]]]),
+}
+"""Generators of the symmetric part of each model."""
 
 
 class IterationRow(NamedTuple):
@@ -53,30 +73,41 @@ class LinearModel:
 
     def matrix(self, parameters: Array) -> Array:
         """World-to-world matrix, shape (4, 4), mm."""
-        scaled = np.zeros(12)
-        scaled[: self.size] = parameters
-        strain = np.zeros((3, 3))
-        if self.model == "similarity":
-            strain = np.eye(3) * scaled[6] / self.radius_mm
-        elif self.model == "affine":
-            a, b, c, d, e, f = scaled[6:] / self.radius_mm
-            strain = np.array([[a, d, e], [d, b, f], [e, f, c]])
+        return self.matrix_and_jacobian(parameters)[0]
+
+    def matrix_and_jacobian(self, parameters: Array) -> tuple[Array, Array]:
+        """World-to-world matrix, shape (4, 4), and the derivative of its top rows, shape (n, 3, 4)."""
+        scaled = parameters[3:] / self.radius_mm
+        turn, by_turn = _exponential(scaled[:3], TURNS[: len(scaled)])
+        stretch, by_stretch = _exponential(scaled[3:], STRETCHES[self.model])
+        linear = turn @ stretch
         change = np.eye(4)
-        rotation = Affine.from_parameters(rotation=scaled[3:6] / self.radius_mm).matrix[:3, :3]
-        change[:3, :3] = rotation @ scipy.linalg.expm(strain)
-        change[:3, 3] = self.centre - change[:3, :3] @ self.centre + scaled[:3]
-        return self.start @ change
-
-    def jacobian(self, parameters: Array) -> Array:
-        """Derivative of the top three rows of `matrix` by each parameter, shape (n, 3, 4)."""
-        step = 1e-4
-        steps = np.eye(self.size) * step
-        return np.array(
-            [(self.matrix(parameters + s) - self.matrix(parameters - s))[:3] / (2 * step) for s in steps]
-        )
+        change[:3, :3] = linear
+        change[:3, 3] = self.centre - linear @ self.centre + parameters[:3]
+        derivative = np.zeros((self.size, 3, 4))
+        derivative[:3, :, 3] = np.eye(3)
+        by_linear = np.concatenate([by_turn @ stretch, turn @ by_stretch]) / self.radius_mm
+        derivative[3:, :, :3] = by_linear
+        derivative[3:, :, 3] = -by_linear @ self.centre
+        return self.start @ change, self.start[:3, :3] @ derivative
 
 
-def _weights(
+def _exponential(coefficients: Array, basis: Array) -> tuple[Array, Array]:
+    """Exponential of a combination of (n, 3, 3) matrices, and its derivative by each coefficient.
+
+    The derivative along E of exp(A) is a block of exp([[A, E], [0, A]]) (Van Loan 1978,
+    doi:10.1109/TAC.1978.1101743).
+    """
+    if not len(basis):
+        return np.eye(3), np.zeros((0, 3, 3))
+    blocks = np.zeros((len(basis), 6, 6))
+    blocks[:, :3, :3] = blocks[:, 3:, 3:] = np.tensordot(coefficients, basis, axes=1)
+    blocks[:, :3, 3:] = basis
+    powers = scipy.linalg.expm(blocks)
+    return powers[0, :3, :3], powers[:, :3, 3:]
+
+
+def mask_weights(
     grid: Grid, matrix: Array, fixed_mask: Image | None, moving_mask: Image | None
 ) -> npt.NDArray[np.float32] | None:
     """Weight of every voxel of a grid: product of the masks, the moving one carried by `matrix` (world)."""
@@ -141,22 +172,12 @@ def initial_affine(fixed: Image, moving: Image, how: str) -> Affine:
     return Affine(matrix)
 
 
-def _starting_rotations(degrees: float, grid: Grid, centre: Array) -> list[Array]:
-    """World matrices of no turn and of a turn about `centre` either way about every axis (2D: the normal)."""
-    turns = [np.eye(4)]
-    for axis in [_flat_normal(grid)] if grid.is_2d else np.eye(3):
-        for sign in (1.0, -1.0):
-            turn = Affine.from_parameters(rotation=np.deg2rad(sign * degrees) * axis, centre=centre)
-            turns.append(turn.matrix)
-    return turns
-
-
 def _energy(
     channels: list[tuple[Channel, Metric]], matrix: Array, weights: npt.NDArray[np.float32] | None
 ) -> tuple[float, Array]:
     """Sum of the measures of all channels under a world matrix, and its derivative by the top three rows."""
     total, by_matrix = 0.0, np.zeros((3, 4))
-    for (fixed, moving, weight), metric in channels:
+    for (fixed, moving, weight, _), metric in channels:
         to_voxel, from_voxel = moving.grid.inverse_affine, fixed.grid.affine
         onto = to_voxel @ matrix @ from_voxel
         warped, gradient = sample_linear_gradient(moving.data, onto, shape=fixed.grid.shape)
@@ -183,11 +204,12 @@ class _Level:
         """Least energy found from the world matrix `start`, and its world matrix."""
         model = LinearModel(self.settings.model, start, self.centre, self.radius_mm)
         grid = self.channels[0][0].fixed.grid
-        weights = _weights(grid, start, self.fixed_mask, self.moving_mask)
+        weights = mask_weights(grid, start, self.fixed_mask, self.moving_mask)
 
         def energy(parameters: Array) -> tuple[float, Array]:
-            value, by_matrix = _energy(self.channels, model.matrix(parameters), weights)
-            change = np.einsum("nij,ij->n", model.jacobian(parameters), by_matrix)
+            matrix, jacobian = model.matrix_and_jacobian(parameters)
+            value, by_matrix = _energy(self.channels, matrix, weights)
+            change = np.einsum("nij,ij->n", jacobian, by_matrix)
             return value, _in_plane(change, grid) if grid.is_2d else change
 
         def callback(intermediate_result: scipy.optimize.OptimizeResult) -> None:
@@ -203,6 +225,30 @@ class _Level:
             options={"maxiter": iterations, "ftol": 1e-7, "gtol": 1e-7},
         )
         return float(best.fun), model.matrix(best.x)
+
+
+def _refined(stage: _Level, starts: Sequence[Array]) -> list[tuple[float, Array]]:
+    return [stage.minimise(start, SEARCH_ITERATIONS) for start in starts]
+
+
+def _all_rotations(
+    channels: Sequence[Channel], stage: _Level, current: Array, voxel_mm: float
+) -> list[Array]:
+    """World matrices of the best few of all rotations, refined on a level that shows the object coarsely."""
+    coarse_mm = max(voxel_mm, stage.radius_mm / SEARCH_RADIUS_VOX)
+    # scale and shear would let a wrong rotation come out better
+    settings = replace(stage.settings, model="rigid")
+    pairs = at_level(channels, coarse_mm, coarse_mm, settings)
+    search = replace(stage, settings=settings, channels=pairs)
+    grid = pairs[0][0].fixed.grid
+    turned = [current @ turn for turn in all_turns(grid, stage.centre)]
+    energies = [
+        _energy(pairs, start, mask_weights(grid, start, stage.fixed_mask, stage.moving_mask))[0]
+        for start in turned
+    ]
+    best = [turned[k] for k in np.argsort(energies, kind="stable")[:SEARCH_REFINED]]
+    refined = sorted(_refined(search, best), key=lambda pair: pair[0])
+    return [matrix for _, matrix in refined[:SEARCH_KEPT]]
 
 
 def register_linear(
@@ -242,10 +288,14 @@ def register_linear(
     for number, (shrink, iterations) in enumerate(zip(settings.shrink, settings.iterations, strict=True)):
         pairs = at_level([Channel(fixed, moving), *channels], shrink * finest, shrink * finest, settings)
         stage = _Level(settings, pairs, fixed_mask, moving_mask, centre, radius)
-        if number == 0 and settings.rotations_deg > 0 and settings.model != "translation":
-            turns = _starting_rotations(settings.rotations_deg, fixed.grid, centre)
-            tried = [stage.minimise(current @ turn, SEARCH_ITERATIONS) for turn in turns]
-            current = min(tried, key=lambda pair: pair[0])[1]
+        if number == 0 and settings.model != "translation":
+            starts = [current]
+            if settings.rotation_search == "full":
+                starts = _all_rotations([Channel(fixed, moving), *channels], stage, current, shrink * finest)
+            elif settings.rotations_deg > 0:
+                starts = [current @ turn for turn in local_turns(settings.rotations_deg, fixed.grid, centre)]
+            if len(starts) > 1:
+                current = min(_refined(stage, starts), key=lambda pair: pair[0])[1]
 
         def note(energy: float, number: int = number) -> None:
             rows.append(IterationRow(settings.model, number, len(rows) + 1, energy))
@@ -256,15 +306,9 @@ def register_linear(
     return Affine(current), rows
 
 
-def _flat_normal(grid: Grid) -> Array:
-    """Unit normal of the plane of a 2D grid."""
-    normal = grid.affine[:3, int(np.argmin(grid.shape))]
-    return np.asarray(normal / np.linalg.norm(normal))
-
-
 def _in_plane(change: Array, grid: Grid) -> Array:
     """Drop the parts of a gradient that would move a 2D image out of its plane."""
-    normal = _flat_normal(grid)
+    normal = flat_normal(grid)
     kept = change.copy()
     kept[:3] -= normal * (normal @ kept[:3])
     if change.size >= 6:

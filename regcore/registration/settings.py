@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from regcore.errors import InputError
 
 LINEAR_MODELS = ("translation", "rigid", "similarity", "affine")
 METRICS = ("ssd", "sad", "ncc", "lncc", "mi", "nmi", "ecc", "mind")
+NATIVE = 1.1
+"""A level less coarse than this many of the image's voxels is the image itself."""
 INITIALISATIONS = ("center_of_mass", "moments", "identity")
+ROTATION_SEARCHES = ("local", "full")
+OUTSIDES = ("background", "ignored")
 
 
 def _one_of(key: str, value: object, allowed: tuple[str, ...]) -> None:
@@ -25,13 +29,16 @@ def _number(key: str, value: object, least: float, most: float, *, whole: bool =
         raise InputError(f"{key}: expected {wanted}, found {value!r}")
 
 
-def _levels(key: str, shrink: tuple[float, ...], iterations: tuple[int, ...]) -> None:
-    if not shrink or len(shrink) != len(iterations):
+def _levels(
+    key: str, shrink: tuple[float, ...], iterations: tuple[int, ...], spacing_mm: tuple[float, ...] = ()
+) -> None:
+    name, sizes = ("spacing_mm", spacing_mm) if spacing_mm else ("shrink", shrink)
+    if not sizes or len(sizes) != len(iterations):
         raise InputError(
-            f"{key}.iterations: expected as many levels as shrink ({len(shrink)}), found {len(iterations)}"
+            f"{key}.iterations: expected as many levels as {name} ({len(sizes)}), found {len(iterations)}"
         )
-    for factor in shrink:
-        _number(f"{key}.shrink", factor, 1, 64)
+    for size in sizes:
+        _number(f"{key}.{name}", size, 1e-6 if spacing_mm else 1, 64)
     for count in iterations:
         _number(f"{key}.iterations", count, 0, 10000, whole=True)
 
@@ -90,6 +97,14 @@ class LinearSettings(MetricSettings):
         Where to start; not used where the registration is given an initial transform.
     rotations_deg : float
         Starting rotations of this size about each axis are tried too at the coarsest level; 0 for none.
+    rotation_search : {"local", "full"}
+        Which rotations the first stage starts from: those of `rotations_deg`, or ``full``: all there are,
+        evenly spread, for images of which nobody knows how they lie.
+    scale_limit : float
+        An answer that scales any direction by more than this factor, or by less than its inverse, since the
+        start of the registration is implausible: it is tried again from elsewhere (see `register`).
+    shear_limit : float
+        The same for its shears (tangents of angles).
     radius, bins, epsilon, patch_sigma_vox, dilation
         See `MetricSettings`.
     """
@@ -100,6 +115,9 @@ class LinearSettings(MetricSettings):
     iterations: tuple[int, ...] = (60, 30)
     initialisation: str = "center_of_mass"
     rotations_deg: float = 15.0
+    rotation_search: str = "local"
+    scale_limit: float = 1.7
+    shear_limit: float = 0.5
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work."""
@@ -108,6 +126,9 @@ class LinearSettings(MetricSettings):
         _one_of("linear.initialisation", self.initialisation, INITIALISATIONS)
         _levels("linear", self.shrink, self.iterations)
         _number("linear.rotations_deg", self.rotations_deg, 0, 180)
+        _one_of("linear.rotation_search", self.rotation_search, ROTATION_SEARCHES)
+        _number("linear.scale_limit", self.scale_limit, 1, 100)
+        _number("linear.shear_limit", self.shear_limit, 0, 100)
 
 
 @dataclass(frozen=True)
@@ -121,6 +142,9 @@ class DeformableSettings(MetricSettings):
         Voxel size of each level as a multiple of the finest voxel size of the fixed image.
     iterations : tuple of int
         Most iterations at each level.
+    spacing_mm : tuple of float
+        Voxel size of each level in mm, coarsest first, instead of `shrink`: one setting for images of any
+        resolution. The first level that is finer than the image is the image's own, and the last.
     update_sigma_vox : float
         Gaussian on every update (a fluid prior), voxels of the level.
     field_sigma_vox : float
@@ -136,6 +160,7 @@ class DeformableSettings(MetricSettings):
     metric: str = "lncc"
     shrink: tuple[float, ...] = (4.0, 2.0, 1.0)
     iterations: tuple[int, ...] = (100, 50, 20)
+    spacing_mm: tuple[float, ...] = ()
     update_sigma_vox: float = 1.4
     field_sigma_vox: float = 0.4
     step_vox: float = 0.5
@@ -144,11 +169,35 @@ class DeformableSettings(MetricSettings):
     def __post_init__(self) -> None:
         """Refuse values that cannot work."""
         self._check_metric("deformable", self.metric)
-        _levels("deformable", self.shrink, self.iterations)
+        _levels("deformable", self.shrink, self.iterations, self.spacing_mm)
+        if list(self.spacing_mm) != sorted(self.spacing_mm, reverse=True):
+            raise InputError(f"deformable.spacing_mm: expected coarsest first, found {self.spacing_mm}")
         _number("deformable.update_sigma_vox", self.update_sigma_vox, 0, 32)
         _number("deformable.field_sigma_vox", self.field_sigma_vox, 0, 32)
         _number("deformable.step_vox", self.step_vox, 0.01, 1)
         _number("deformable.tolerance", self.tolerance, 0, 1)
+
+    def levels(self, finest_mm: float) -> list[tuple[float, int]]:
+        """Shrink factor and iterations of each level for images whose finest voxel size is given.
+
+        Examples
+        --------
+        >>> settings = DeformableSettings(spacing_mm=(8, 4, 2, 1), iterations=(90, 60, 30, 10))
+        >>> settings.levels(1.5)
+        [(5.333333333333333, 90), (2.6666666666666665, 60), (1.3333333333333333, 30), (1.0, 10)]
+        >>> settings.levels(2.0)
+        [(4.0, 90), (2.0, 60), (1.0, 30)]
+        """
+        if not self.spacing_mm:
+            return list(zip(self.shrink, self.iterations, strict=True))
+        found: list[tuple[float, int]] = []
+        for spacing, count in zip(self.spacing_mm, self.iterations, strict=True):
+            # a level hardly coarser than the image would be that image, only blurred
+            factor = spacing / finest_mm
+            found.append((factor if factor > NATIVE else 1.0, count))
+            if factor <= NATIVE:
+                break
+        return found
 
 
 def _from_dict(kind: type[Any], key: str, values: Mapping[str, Any]) -> Any:
@@ -166,6 +215,19 @@ def _from_dict(kind: type[Any], key: str, values: Mapping[str, Any]) -> Any:
 class RegistrationSettings:
     """Linear stages in order, then the deformable stage if there is one.
 
+    Parameters
+    ----------
+    linear : tuple of LinearSettings
+    deformable : DeformableSettings or None
+    match_histograms : bool
+        Whether the moving image first takes the distribution of intensities of the fixed one, within the
+        masks or, without, the foreground: for one modality from two scanners.
+    labels : bool
+        Whether the images are label maps, to be registered label by label, and not intensities.
+    outside : {"background", "ignored"}
+        What lies beyond the moving image: background, as around a head in air, or nothing that is known, so
+        that it does not count, as around a crop.
+
     Examples
     --------
     >>> settings = RegistrationSettings.from_dict({"linear": [{"model": "rigid"}], "deformable": None})
@@ -175,55 +237,34 @@ class RegistrationSettings:
 
     linear: tuple[LinearSettings, ...] = (LinearSettings(model="rigid"), LinearSettings(model="affine"))
     deformable: DeformableSettings | None = DeformableSettings()
+    match_histograms: bool = False
+    labels: bool = False
+    outside: str = "background"
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot work."""
+        for key in ("match_histograms", "labels"):
+            if not isinstance(getattr(self, key), bool):
+                raise InputError(f"{key}: expected true or false, found {getattr(self, key)!r}")
+        _one_of("outside", self.outside, OUTSIDES)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RegistrationSettings:
         """Build from plain values, refusing unknown keys with an `InputError` that names the key."""
-        unknown = [name for name in values if name not in ("linear", "deformable")]
-        if unknown:
-            raise InputError(f"{unknown[0]}: expected linear or deformable, found an unknown key")
-        settings = cls()
-        if "linear" in values:
-            stages = values["linear"] or []
-            settings = replace(
-                settings, linear=tuple(_from_dict(LinearSettings, "linear", stage) for stage in stages)
-            )
-        if "deformable" in values:
-            stage = values["deformable"]
-            settings = replace(
-                settings,
-                deformable=None if stage is None else _from_dict(DeformableSettings, "deformable", stage),
-            )
-        return settings
+        known = [field.name for field in fields(cls)]
+        for name in values:
+            if name not in known:
+                raise InputError(f"{name}: expected one of {', '.join(known)}, found an unknown key")
+        ready = dict(values)
+        if "linear" in ready:
+            stages = ready["linear"] or []
+            if not isinstance(stages, list | tuple):
+                raise InputError(f"linear: expected a list of stages, found {stages!r}")
+            ready["linear"] = tuple(_from_dict(LinearSettings, "linear", stage) for stage in stages)
+        if ready.get("deformable") is not None:
+            ready["deformable"] = _from_dict(DeformableSettings, "deformable", ready["deformable"])
+        return cls(**ready)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values that `from_dict` reads back."""
-        return {
-            "linear": [asdict(stage) for stage in self.linear],
-            "deformable": None if self.deformable is None else asdict(self.deformable),
-        }
-
-
-PRESETS: dict[str, RegistrationSettings] = {
-    "default": RegistrationSettings(),
-    "rigid": RegistrationSettings(linear=(LinearSettings(model="rigid"),), deformable=None),
-    "affine": RegistrationSettings(deformable=None),
-    "multimodal-rigid": RegistrationSettings(
-        linear=(LinearSettings(model="rigid", metric="mi"),), deformable=None
-    ),
-    "multimodal-affine": RegistrationSettings(
-        linear=(LinearSettings(model="rigid", metric="mi"), LinearSettings(metric="mi")), deformable=None
-    ),
-}
-
-
-def preset(name: str) -> RegistrationSettings:
-    """Named settings.
-
-    Raises
-    ------
-    InputError
-        If there is no preset of that name.
-    """
-    _one_of("preset", name, tuple(PRESETS))
-    return PRESETS[name]
+        return asdict(self)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -30,11 +31,14 @@ class Channel(NamedTuple):
     fixed, moving : Image
     weight : float
         Factor of its measure in the sum over the channels.
+    metric : str, optional
+        Its measure; that of the stage by default.
     """
 
     fixed: Image
     moving: Image
     weight: float = 1.0
+    metric: str | None = None
 
 
 def unit_range(image: Image, mask: Image | None = None) -> Image:
@@ -64,7 +68,8 @@ def unit_range(image: Image, mask: Image | None = None) -> Image:
 
 def _lncc(fixed: Float32, settings: Settings) -> Metric:
     out, scratch = np.empty_like(fixed), np.empty((3, *fixed.shape), np.float32)
-    return partial(lncc.value_and_gradient, fixed, radius=settings.radius, out=out, scratch=scratch)
+    buffers = {"out": out, "scratch": scratch, "prepared": lncc.prepare(fixed, settings.radius)}
+    return partial(lncc.value_and_gradient, fixed, radius=settings.radius, **buffers)
 
 
 def _mind(fixed: Float32, settings: Settings) -> Metric:
@@ -117,5 +122,6 @@ def at_level(
     channels: Sequence[Channel], fixed_mm: Array | float, moving_mm: float, settings: Settings
 ) -> list[tuple[Channel, Metric]]:
     """Channels smoothed for, and resampled to, the voxel sizes of a level, each with its measure."""
-    coarse = [Channel(level(c.fixed, fixed_mm), level(c.moving, moving_mm), c.weight) for c in channels]
-    return [(channel, similarity(channel.fixed.data, settings)) for channel in coarse]
+    coarse = [c._replace(fixed=level(c.fixed, fixed_mm), moving=level(c.moving, moving_mm)) for c in channels]
+    own = [settings if c.metric is None else replace(settings, metric=c.metric) for c in coarse]
+    return [(c, similarity(c.fixed.data, of_channel)) for c, of_channel in zip(coarse, own, strict=True)]

@@ -10,11 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from regcore.errors import InputError
-from regcore.registration.settings import (
-    DeformableSettings,
-    RegistrationSettings,
-    preset,
-)
+from regcore.registration.presets import preset
+from regcore.registration.settings import DeformableSettings, RegistrationSettings
 
 _DEFAULT = RegistrationSettings()
 _ATLAS_TO_MEMBER = RegistrationSettings(
@@ -391,9 +388,12 @@ def registration_settings(key: str, value: str | Mapping[str, Any]) -> Registrat
     True
     """
     try:
-        return preset(value) if isinstance(value, str) else RegistrationSettings.from_dict(value)
+        settings = preset(value) if isinstance(value, str) else RegistrationSettings.from_dict(value)
     except InputError as error:
         raise InputError(f"{key}.{error}") from None
+    if settings.labels:
+        raise InputError(f"{key}.labels: expected false, since a study registers intensities, found true")
+    return settings
 
 
 def find_participants(wanted: Sequence[str], known: Sequence[str], key: str) -> list[str]:

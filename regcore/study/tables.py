@@ -53,6 +53,7 @@ DICTIONARY: dict[str, dict[str, Any]] = {
     "minimum_jacobian": {"Description": "Smallest Jacobian determinant of the map and its inverse"},
     "inverse_consistency_mean_vox": {"Description": "Mean length of map after inverse", "Units": "voxel"},
     "inverse_consistency_max_vox": {"Description": "Largest length of map after inverse", "Units": "voxel"},
+    "linear_retries": {"Description": "Linear stages whose answer was implausible and was looked for again"},
     "members": {"Description": "Members averaged"},
     "rms_shape_update_mm": {"Description": "RMS movement of the template's shape", "Units": "mm"},
     "mean_log_jacobian": {"Description": "Mean absolute log-Jacobian of the mean transform"},
@@ -79,6 +80,7 @@ QUALITY = [
     "minimum_jacobian",
     "inverse_consistency_mean_vox",
     "inverse_consistency_max_vox",
+    "linear_retries",
 ]
 
 
@@ -159,7 +161,8 @@ def _registrations(folders: Sequence[Path], template: Path | None) -> pd.DataFra
                     rows.append({"member": member, "stage": kind, "fixed": fixed, **entry["quality"]})
     frame = pd.DataFrame(rows, columns=["member", "stage", "iteration", "fixed", "moving", *QUALITY])
     frame["moving"] = frame["moving"].fillna(frame["member"])
-    frame["iteration"] = frame["iteration"].astype("Int64")
+    for name in ("iteration", "linear_retries"):
+        frame[name] = frame[name].astype("Int64")
     return frame
 
 

@@ -19,7 +19,7 @@ Field = npt.NDArray[np.float32]
 
 
 def _checked(field: Field, grid: Grid, name: str) -> Field:
-    values = np.ascontiguousarray(field, dtype=np.float32)
+    values = np.asarray(field, dtype=np.float32)
     if values.shape != (*grid.shape, 3):
         raise InputError(f"{name}: expected a field of shape {(*grid.shape, 3)}, found {values.shape}")
     if not np.isfinite(values).all():

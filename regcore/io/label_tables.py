@@ -117,7 +117,7 @@ def write_label_tables(image: str | os.PathLike[str], present: Iterable[int], ta
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     write_label_tables(Path(folder) / "a_dseg.nii.gz", [4], LabelTable({4: "Left"}, {4: "#ff8000"}))
-    ...     print((Path(folder) / "a_dseg.label").read_text().splitlines()[-1])
+    ...     print((Path(folder) / "a_dseg.label").read_text().splitlines()[-1].strip())
     4   255  128    0        1  1  1    "Left"
     """
     labels = list(present)

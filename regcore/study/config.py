@@ -152,7 +152,7 @@ class AtlasSettings:
     radius_vox : int
         Half width of the patches of ``local`` and ``joint``.
     search_vox : int
-        How far ``joint`` looks for the best patch of an atlas.
+        How far these look for the best patch of an atlas.
     alpha, beta : float
         Conditioning and exponent of ``joint``.
     validation : tuple of str
@@ -173,9 +173,9 @@ class AtlasSettings:
     route: str = "direct"
     template_library: int | tuple[str, ...] = 5
     start: str = "template"
-    fusion: str = "local"
-    radius_vox: int = 2
-    search_vox: int = 3
+    fusion: str = "joint"
+    radius_vox: int = 1
+    search_vox: int = 2
     alpha: float = 0.1
     beta: float = 2.0
     validation: tuple[str, ...] = ("majority", "local", "staple", "joint")

@@ -12,6 +12,7 @@ import pandas
 
 from benchmarks.atlas import atlas_row
 from benchmarks.data import ROWS, data_folder, pairs
+from benchmarks.fusion import FUSION, fusion_row
 from benchmarks.made import small_pair
 from benchmarks.measure import measure
 from benchmarks.methods import METHODS, ROOT, command, environment
@@ -22,7 +23,7 @@ from benchmarks.template import template_row
 from regcore.errors import InputError
 from regcore.kernels.parallel import set_threads
 
-WHOLE = ["template", "atlas"]
+WHOLE = ["template", "atlas", "fusion"]
 USUAL = [name for name in METHODS if name != "ants-full"]
 RESULTS = ROOT / "benchmarks" / "RESULTS.md"
 PICTURE = ROOT / "docs" / "images" / "benchmarks.png"
@@ -36,7 +37,8 @@ def main() -> int:
         set_threads(options.threads)
         setup = Setup(options.work.resolve(), options.threads, options.repeats, options.timed)
         if "regcore" in options.methods:
-            _compile({ROWS[name].preset for name in options.rows if name in ROWS}, setup)
+            rows = {**ROWS, "fusion": FUSION}
+            _compile({rows[name].preset for name in options.rows if name in rows}, setup)
         for name in options.rows:
             if name in ROWS:
                 row = ROWS[name]
@@ -75,7 +77,7 @@ def _options() -> argparse.Namespace:
         metavar="METHOD",
         help=f"of {', '.join(METHODS)} (default: all but ants-full, which takes minutes a pair)",
     )
-    parser.add_argument("--pairs", type=int, help="only the first so many pairs, or targets of the atlas row")
+    parser.add_argument("--pairs", type=int, help="only the first so many pairs, or targets")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of every tool")
     parser.add_argument(
         "--timed",
@@ -102,6 +104,8 @@ def _options() -> argparse.Namespace:
 def _print_whole(name: str, options: argparse.Namespace, setup: Setup) -> None:
     if name == "atlas":
         table = atlas_row(setup, options.results, options.pairs)
+    elif name == "fusion":
+        table = fusion_row(setup, options.methods, options.pairs)
     else:
         peer = any(method.startswith("ants") for method in options.methods)
         table = template_row(setup, options.ants_iterations, peer)

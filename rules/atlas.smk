@@ -30,15 +30,47 @@ rule prepare_atlas:
         "../scripts/prepare_atlas.py"
 
 
+rule register_library:
+    input:
+        prepared=lambda wildcards: [
+            f"{WORK}/{folder}" for folder in PLAN.atlas_prepared([wildcards.key])
+        ],
+        population=lambda wildcards: [
+            f"{WORK}/{folder}" for folder in PLAN.atlas_population([wildcards.key])
+        ],
+    output:
+        directory(f"{WORK}/template_library/{{key}}"),
+    log:
+        f"{LOGS}/register_library/{{key}}.log",
+    benchmark:
+        f"{BENCHMARKS}/register_library/{{key}}.tsv"
+    conda:
+        "environment.yaml"
+    threads: STUDY.threads
+    resources:
+        mem_mb=lambda wildcards, attempt: PLAN.memory_mb(attempt),
+        runtime=lambda wildcards, attempt: PLAN.minutes(attempt, len(PLAN.atlases)),
+    params:
+        regcore=PLAN.version,
+        fingerprint=fingerprint(PLAN.layout, STUDY.atlas.carrying),
+        layout=PLAN.layout,
+        atlases=PLAN.atlases,
+        settings=STUDY.atlas.carrying,
+    script:
+        "../scripts/register_library.py"
+
+
 rule atlas_batch:
     input:
         prepared=lambda wildcards: [
-            f"{WORK}/{folder}" for folder in PLAN.atlas_prepared(wildcards.batch)
+            f"{WORK}/{folder}"
+            for folder in PLAN.atlas_prepared(PLAN.atlas_batches[wildcards.batch])
         ],
-        population=lambda wildcards: expand(
-            f"{WORK}/population/{{batch}}",
-            batch=PLAN.atlas_population(wildcards.batch),
-        ),
+        population=lambda wildcards: [
+            f"{WORK}/{folder}"
+            for folder in PLAN.atlas_population(PLAN.atlas_batches[wildcards.batch])
+        ],
+        library=[f"{WORK}/{folder}" for folder in PLAN.folders("template_library")],
         labels=[str(atlas.labels) for atlas in PLAN.atlases],
     output:
         directory(f"{WORK}/atlas/{{batch}}"),
@@ -50,15 +82,80 @@ rule atlas_batch:
         "environment.yaml"
     threads: STUDY.threads
     resources:
-        mem_mb=lambda wildcards, attempt: PLAN.memory_mb(attempt),
-        runtime=lambda wildcards, attempt: PLAN.minutes(attempt, len(PLAN.atlases)),
+        mem_mb=lambda wildcards, attempt: PLAN.memory_mb(attempt, PLAN.candidates),
+        runtime=lambda wildcards, attempt: PLAN.minutes(attempt, PLAN.ways),
+    params:
+        regcore=PLAN.version,
+        fingerprint=fingerprint(PLAN.layout, STUDY.atlas.labelling),
+        layout=PLAN.layout,
+        names=PLAN.label_names_files.get("atlas"),
+        atlases=PLAN.atlases,
+        members=lambda wildcards: PLAN.atlas_batches[wildcards.batch],
+        settings=STUDY.atlas.labelling,
+    script:
+        "../scripts/atlas_batch.py"
+
+
+rule validate_atlas:
+    input:
+        prepared=lambda wildcards: [
+            f"{WORK}/{folder}" for folder in PLAN.atlas_prepared([wildcards.key])
+        ],
+        population=lambda wildcards: [
+            f"{WORK}/{folder}" for folder in PLAN.atlas_population([wildcards.key])
+        ],
+        library=[f"{WORK}/{folder}" for folder in PLAN.folders("template_library")],
+        labels=[str(atlas.labels) for atlas in PLAN.atlases],
+    output:
+        directory(f"{WORK}/validation/{{key}}"),
+    log:
+        f"{LOGS}/validate_atlas/{{key}}.log",
+    benchmark:
+        f"{BENCHMARKS}/validate_atlas/{{key}}.tsv"
+    conda:
+        "environment.yaml"
+    threads: STUDY.threads
+    resources:
+        mem_mb=lambda wildcards, attempt: PLAN.memory_mb(attempt, PLAN.candidates),
+        runtime=lambda wildcards, attempt: PLAN.minutes(attempt, PLAN.ways),
     params:
         regcore=PLAN.version,
         fingerprint=fingerprint(PLAN.layout, STUDY.atlas),
         layout=PLAN.layout,
         names=PLAN.label_names_files.get("atlas"),
         atlases=PLAN.atlases,
-        members=lambda wildcards: PLAN.atlas_batches[wildcards.batch],
-        settings=STUDY.atlas,
+        settings=STUDY.atlas.labelling,
+        methods=STUDY.atlas.validated,
     script:
-        "../scripts/atlas_batch.py"
+        "../scripts/validate_atlas.py"
+
+
+rule atlas_priors:
+    input:
+        prepared=[f"{WORK}/{folder}" for folder in PLAN.atlas_prepared([])],
+        population=[f"{WORK}/{folder}" for folder in PLAN.atlas_population([])],
+        template=TEMPLATE,
+        labels=[str(atlas.labels) for atlas in PLAN.atlases],
+    output:
+        labels=PRIORS["labels"],
+        confidence=PRIORS["confidence"],
+        probabilities=PRIORS["probabilities"],
+    log:
+        f"{LOGS}/atlas_priors.log",
+    benchmark:
+        f"{BENCHMARKS}/atlas_priors/all.tsv"
+    conda:
+        "environment.yaml"
+    threads: STUDY.threads
+    resources:
+        mem_mb=lambda wildcards, attempt: PLAN.memory_mb(attempt, len(PLAN.atlases)),
+        runtime=lambda wildcards, attempt: PLAN.minutes(attempt),
+    params:
+        regcore=PLAN.version,
+        fingerprint=fingerprint(PLAN.layout, STUDY.atlas.labelling),
+        layout=PLAN.layout,
+        names=PLAN.label_names_files.get("atlas"),
+        atlases=PLAN.atlases,
+        settings=STUDY.atlas.labelling,
+    script:
+        "../scripts/atlas_priors.py"

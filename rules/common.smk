@@ -27,7 +27,13 @@ BENCHMARKS = f"{WORK}/benchmarks"
 WARM = ancient(f"{WORK}/warm_cache.json")
 TEMPLATE = f"{RESULTS}/tpl-{STUDY.template.name}/template_description.json"
 POPULATION = [TEMPLATE, *(f"{WORK}/{folder}" for folder in PLAN.folders("population"))]
-ATLAS = [f"{WORK}/{folder}" for folder in PLAN.folders("atlas")]
+PRIORS = {
+    name: str(path) for name, path in PLAN.layout.priors(STUDY.atlas.name).items()
+}
+ATLAS = [
+    *(f"{WORK}/{folder}" for folder in PLAN.folders("atlas")),
+    *(PRIORS.values() if PLAN.makes_priors else []),
+]
 PAIRWISE = [f"{WORK}/{folder}" for folder in PLAN.folders("pairwise")]
 TABLES = [f"{RESULTS}/tables/{name}.tsv" for name in PLAN.tables]
 EVERYTHING = [

@@ -23,7 +23,13 @@ rule list_quarantine:
         folders=[
             f"{WORK}/{folder}"
             for folder in PLAN.folders(
-                "prepared", "library", "population", "atlas", "pairwise"
+                "prepared",
+                "library",
+                "population",
+                "template_library",
+                "atlas",
+                "validation",
+                "pairwise",
             )
         ],
     output:

@@ -41,7 +41,14 @@ rule collect_tables:
     input:
         folders=[
             f"{WORK}/{folder}"
-            for folder in PLAN.folders("population", "atlas", "pairwise", "measured")
+            for folder in PLAN.folders(
+                "population",
+                "template_library",
+                "atlas",
+                "validation",
+                "pairwise",
+                "measured",
+            )
         ],
         template=f"{WORK}/template/{PLAN.last}" if PLAN.uses_template else [],
         certificate=TEMPLATE if PLAN.uses_template else [],

@@ -13,5 +13,6 @@ with job(snakemake.log[0], snakemake.threads):
         output=Path(snakemake.output[0]),
         layout=snakemake.params.layout,
         labels=snakemake.params.labels,
+        names=snakemake.params.names,
         settings=snakemake.params.settings,
     )

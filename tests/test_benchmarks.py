@@ -1,17 +1,21 @@
 """The benchmark's own arithmetic: scores, what is kept, tables and bars."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pandas
 import pytest
 
-from benchmarks import pairwise, plot, tables
+from benchmarks import fusion, pairwise, plot, tables
 from benchmarks.data import ROWS, Pair, Row
 from benchmarks.made import small_pair
 from benchmarks.measure import Cost
+from benchmarks.methods import ROOT
 from benchmarks.peers import Job
-from benchmarks.score import landmarks_inside, region, score
+from benchmarks.score import landmarks_inside, mean_dice, region, score
 from regcore.io.itk import write_transform
-from regcore.io.nifti import read_grid
+from regcore.io.nifti import read_grid, read_labels
 from regcore.transforms import Affine, Displacement, identity
 
 
@@ -36,6 +40,18 @@ def test_scores_say_how_far_a_result_is_off(pair, tmp_path):
     rigid = score(Pair(pair.fixed, pair.fixed, truth), identity(), None, rigid=True)
     assert rigid["mi"] > rigid["mi_truth"]
     assert "folded" not in rigid
+
+
+def test_every_fusion_of_regcore_runs_as_a_process(pair, tmp_path):
+    carried = [str(subject.image) for subject in (pair.fixed, pair.moving)]
+    labels = [str(subject.labels) for subject in (pair.fixed, pair.moving)]
+    for name in (name for name, tool in fusion.METHODS.items() if tool == "regcore"):
+        output = tmp_path / f"{name}.nii.gz"
+        line = [sys.executable, "-m", "benchmarks.fusion", name, str(output), "1", str(pair.fixed.image)]
+        done = subprocess.run([*line, *carried, *labels], cwd=ROOT, capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr
+        fused = read_labels(output)
+        assert mean_dice(fused, read_labels(pair.fixed.labels)) > 0.7
 
 
 def test_folds_are_counted(pair):

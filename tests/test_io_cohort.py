@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from regcore.errors import InputError
 from regcore.io.bids import label_names_file
-from regcore.io.cohort import identifier, read_cohort, read_label_names, typed
+from regcore.io.cohort import identifier, read_cohort, typed
+from regcore.io.label_tables import read_label_table
 from regcore.io.tables import read_json, read_table, read_text, write_json, write_table, write_text
 
 
@@ -70,7 +71,7 @@ def test_bids_folder(bids):
     assert len(read_cohort(bids, "T2w")) == 3
     names = label_names_file(first.labels)
     assert names == bids / "derivatives/seg/desc-muse_dseg.tsv"
-    assert read_label_names(names) == {1: "left", 2: "right"}
+    assert read_label_table(names).names == {1: "left", 2: "right"}
     assert label_names_file(first.image) is None
 
 
@@ -198,7 +199,7 @@ def test_covariate_types():
 def test_label_name_mistakes(tmp_path, text, message):
     (tmp_path / "dseg.tsv").write_text(text)
     with pytest.raises(InputError, match=message):
-        read_label_names(tmp_path / "dseg.tsv")
+        read_label_table(tmp_path / "dseg.tsv")
 
 
 def test_reading_a_cohort_is_cheap(tmp_path):
@@ -262,4 +263,4 @@ def test_real_cohort(brains):
     assert all(
         member.labels is not None and isinstance(member.covariates["age"], float) for member in members
     )
-    assert len(read_label_names(label_names_file(members[0].labels))) > 148
+    assert len(read_label_table(label_names_file(members[0].labels)).names) > 148

@@ -14,7 +14,7 @@ from regcore.qc.figures import map_figure, member_figure, mixtures, otsu_levels,
 from regcore.qc.outliers import measure_outliers, member_keys, robust_scores, structure_outliers
 from regcore.qc.planes import canonical, foreground_box, planes
 from regcore.qc.plots import convergence_figure, structure_figure
-from regcore.qc.report import ReportData, build_report
+from regcore.qc.report import ReportData, accuracy_summary, build_report, facts
 from regcore.space import Grid
 
 HOSTILE = "<script>alert(1)</script>\"'&$x_1^{$ {{ 7*7 }}"
@@ -256,10 +256,32 @@ def full_data():
         volumes=structures,
         jacobians=structures,
         overlap=structures,
+        validation=pd.DataFrame(
+            {
+                "atlas": [HOSTILE, "sub-1"] * 2,
+                "fusion": [HOSTILE, HOSTILE, "joint", "joint"],
+                "structure": HOSTILE,
+                "dice": [0.5, 0.6, 0.7, 0.9],
+                "hausdorff95_mm": [3.0, 2.0, 2.0, np.nan],
+                "surface_distance_mm": [1.0, 1.0, 0.5, np.nan],
+                "volume_bias_percent": [-10.0, 5.0, 1.0, np.nan],
+            }
+        ),
+        fusion="joint",
         registrations=registrations,
         runtime=pd.DataFrame({"rule": [HOSTILE, "b"], "seconds": [3.0, 4.0], "memory_mb": [10.0, 20.0]}),
         outputs=pd.DataFrame({"path": [HOSTILE], "description": [HOSTILE]}),
     )
+
+
+def test_accuracy_is_that_of_the_fusion_in_use():
+    data = full_data()
+    summary = accuracy_summary(data.validation)
+    assert summary["fusion"].tolist() == ["joint", HOSTILE]
+    assert summary["dice"].tolist() == [0.8, 0.55]
+    assert summary["absolute_volume_bias_percent"].tolist() == [1.0, 7.5]
+    assert ("Dice, leave one atlas out", "0.800") in facts(data)
+    assert accuracy_summary(None) is None
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,14 +15,18 @@ from regcore.errors import InputError
 from regcore.image import Image
 from regcore.io.cohort import Member
 from regcore.io.itk import read_transform
+from regcore.io.label_tables import read_label_table
 from regcore.io.nifti import read_image, read_labels, write_image
 from regcore.io.tables import read_json, write_json
+from regcore.labels import dice
 from regcore.registration import RegistrationSettings
 from regcore.space import Grid
-from regcore.study.atlas import through_template
-from regcore.study.config import PrepareSettings, Study, TemplateStage
+from regcore.study.atlases import Atlas
+from regcore.study.carry import Places, carry, through_template
+from regcore.study.config import AtlasSettings, PrepareSettings, Study, TemplateStage
 from regcore.study.gather import gather_template
 from regcore.study.manifest import good, read_manifest, set_aside, write_manifest
+from regcore.study.outputs import Layout
 from regcore.study.plan import Plan
 from regcore.study.prepare import prepare_member
 from regcore.study.quarantine import check_strict, list_quarantine
@@ -31,6 +36,7 @@ from regcore.transforms import Affine, Chain, Displacement
 
 ROOT = Path(__file__).parents[1]
 STAGES = {"stages": [{"name": "affine", "repeats": 2, "linear": [{}]}]}
+QUICK = {"linear": [], "deformable": {"shrink": [2, 1], "iterations": [2, 2]}}
 SOURCE = {"cohort": {"source": "cohort.tsv"}, "template": STAGES}
 
 
@@ -130,11 +136,37 @@ def test_plan_of_atlases(table: Path) -> None:
         plan_of(table, targets=["atlas"], atlas={"participants": ["9"]})
 
 
+def test_plan_of_a_template_library(table: Path) -> None:
+    asked = {"participants": ["01", "02"], "route": "template_library", "template_library": 2}
+    plan = plan_of(table, targets=["atlas", "tables"], atlas=asked)
+    # evenly spread over those that are no atlases
+    assert plan.template_library == ["sub-04", "sub-06"]
+    assert (plan.ways, plan.candidates) == (2, 4)
+    assert plan.folders("template_library") == ["template_library/sub-04", "template_library/sub-06"]
+    assert "prepared/sub-04" in plan.atlas_prepared(["sub-03"])
+    named = plan_of(table, targets=["atlas"], atlas=asked | {"template_library": ["sub-05"]})
+    assert named.template_library == ["sub-05"]
+    assert plan_of(table, targets=["atlas"], atlas={"participants": ["01"]}).template_library == []
+
+
+def test_plan_of_a_validation(table: Path) -> None:
+    plan = plan_of(table, targets=["atlas", "tables"], atlas={"participants": ["01", "02"]})
+    assert plan.validated_atlases == ["sub-01", "sub-02"]
+    assert "atlas_validation" in plan.tables
+    assert plan.study.atlas.validated == ("majority", "local", "staple", "joint")
+    some = {"participants": ["01", "02"], "validation": ["majority"], "fusion": "staple"}
+    assert plan_of(table, targets=["atlas"], atlas=some).study.atlas.validated == ("majority", "staple")
+    for none in ({"participants": ["01"]}, {"participants": ["01", "02"], "validation": []}):
+        without = plan_of(table, targets=["atlas", "tables"], atlas=none)
+        assert without.validated_atlases == []
+        assert "atlas_validation" not in without.tables
+
+
 def test_plan_of_atlases_from_a_table(table: Path) -> None:
     atlases = table.parent / "atlases.tsv"
     atlases.write_text("atlas_id\timage\tlabels\nA\t1.nii\t2.nii\n")
     plan = plan_of(table, targets=["atlas"], atlas={"table": str(atlases)})
-    assert plan.atlas_prepared("sub-03") == ["prepared/sub-03", "library/atlas-A"]
+    assert plan.atlas_prepared(["sub-03"]) == ["prepared/sub-03", "library/atlas-A"]
     atlases.write_text("atlas_id\timage\tlabels\nA\t1.nii\tnone.nii\n")
     with pytest.raises(InputError, match="row 2 labels: expected a file"):
         plan_of(table, targets=["atlas"], atlas={"table": str(atlases)})
@@ -191,6 +223,64 @@ def test_published_transforms_are_inverse(finished: Path) -> None:
 def test_overlap_is_measured(finished: Path) -> None:
     overlap = pd.read_csv(finished / "work" / "measured" / "all" / "overlap.tsv", sep="\t")
     assert overlap["dice"].min() > 0.7
+
+
+def test_accuracy_is_stated(finished: Path) -> None:
+    """An atlas labelled by the other, through a template library, beside its own labels."""
+    rows = pd.read_csv(finished / "work" / "validation" / "sub-1" / "atlas_validation.tsv", sep="\t")
+    assert rows["fusion"].unique().tolist() == ["majority", "local", "staple", "joint"]
+    assert rows["label"].tolist() == [1, 2] * 4
+    assert rows["dice"].min() > 0.6
+    assert (rows["surface_distance_mm"] <= rows["hausdorff95_mm"]).all()
+    expected = 100 * (rows["volume_mm3"] / rows["reference_volume_mm3"] - 1)
+    np.testing.assert_allclose(rows["volume_bias_percent"], expected, atol=1e-3)
+    assert rows["confidence_mean"].between(0, 1).all()
+    volumes = pd.read_csv(finished / "work" / "measured" / "all" / "volumes.tsv", sep="\t")
+    assert volumes.groupby("segmentation")["confidence_mean"].count().to_dict() == {"atlas": 2, "own": 0}
+
+
+def test_priors_are_published(finished: Path) -> None:
+    stem = finished / "tpl-Study" / "tpl-Study_atlas-Cohort"
+    image = nibabel.load(f"{stem}_probseg.nii.gz")
+    probabilities = image.get_fdata()
+    template = read_image(finished / "tpl-Study" / "tpl-Study_T1w.nii.gz")
+    assert probabilities.shape == (*template.grid.shape, 2)
+    assert np.unique(probabilities).tolist() == [0.0, 0.5, 1.0]
+    assert probabilities.sum(axis=3).max() == 1.0
+    assert read_json(Path(f"{stem}_probseg.json"))["LabelMap"] == ["label-1", "label-2"]
+    labels = read_labels(f"{stem}_dseg.nii.gz")
+    for volume, label in enumerate((1, 2)):
+        assert (labels.data[probabilities[..., volume] == 1] == label).all()
+
+
+def test_labels_come_with_tables(finished: Path) -> None:
+    for image in finished.rglob("*_dseg.nii.gz"):
+        table = read_label_table(image.with_name(image.name.replace(".nii.gz", ".tsv")))
+        assert list(table.names) == list(table.colours) == [1, 2], image
+        snap = image.with_name(image.name.replace(".nii.gz", ".label")).read_text().splitlines()
+        assert snap[-1].endswith('1  1  1    "label-2"')
+
+
+def test_labels_pass_through_a_template_library(finished: Path) -> None:
+    work, keys = finished / "work", ("sub-1", "sub-2", "sub-3")
+    places = Places.of(
+        Layout(finished),
+        [work / "prepared" / key for key in keys],
+        [work / "population" / "all"],
+        [work / "template_library" / "sub-3"],
+    )
+    settings = AtlasSettings(route="template_library", registration=RegistrationSettings.from_dict(QUICK))
+    labels = finished.parent / "1_dseg.nii.gz"
+    atlases = [Atlas("sub-1", finished.parent / "1.nii.gz", labels, True)]
+    found = carry("sub-2", places.image("sub-2"), atlases, places, settings)
+    assert found.sources == ["sub-1"]
+    assert found.registrations[0]["atlas"] == "sub-3"
+    assert dice(found.labels[0], read_labels(finished.parent / "2_dseg.nii.gz"))[1] > 0.7
+    # a member of the library itself needs no second step
+    own = carry("sub-3", places.image("sub-3"), atlases, places, settings)
+    assert own.registrations[0]["atlas"] == "sub-1"
+    with pytest.raises(InputError, match="expected at least one usable atlas"):
+        carry("sub-1", places.image("sub-1"), atlases, places, settings)
 
 
 def test_through_template() -> None:

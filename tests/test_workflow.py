@@ -177,12 +177,19 @@ def test_study_publishes_everything(study: Path) -> None:
     overlap = pd.read_csv(results / "tables" / "overlap.tsv", sep="\t")
     assert overlap["dice"].mean() > 0.8
     assert overlap["age"].tolist() == [34, 34]
+    accuracy = pd.read_csv(results / "tables" / "atlas_validation.tsv", sep="\t")
+    assert accuracy.groupby("atlas")["fusion"].unique().map(list).to_dict() == {
+        atlas: ["majority", "local", "staple", "joint"] for atlas in ("sub-a", "sub-b")
+    }
+    assert accuracy["dice"].min() > 0.6
+    assert (results / "tpl-Tiny" / "tpl-Tiny_atlas-Cohort_probseg.nii.gz").exists()
     volumes = pd.read_csv(results / "tables" / "volumes.tsv", sep="\t")
     assert set(volumes["participant_id"]) == {"sub-a", "sub-b", "sub-e"}
     for table in (results / "tables").glob("*.tsv"):
         assert table.with_suffix(".json").exists()
     report = (results / "report.html").read_text()
     assert "sub-d" in report
+    assert "Accuracy of the atlas labels" in report
     assert not (results / "work" / "register" / "01" / "b0001").exists()
 
 
@@ -220,6 +227,8 @@ def test_new_iteration_starts_from_the_last(study: Path) -> None:
     [
         ("prepare", {"winsorise_percent": [1, 99]}, "prepare_member", "warm_cache"),
         ("atlas", {"fusion": "majority"}, "atlas_batch", "register_last"),
+        ("atlas", {"validation": ["joint"]}, "validate_atlas", "atlas_batch"),
+        ("atlas", {"route": "template_library"}, "register_library", "register_last"),
         ("atlas", {"registration": "affine"}, "atlas_batch", "register_last"),
         ("tables", {"surface_distances": False}, "measure_batch", "atlas_batch"),
         ("report", {"title": "Another"}, "make_report", "measure_batch"),

@@ -83,13 +83,13 @@ def overlap(
     if output is not None:
         check_output(output, TABLE_NAMES, [first, second, names])
 
-    from regcore.io.cohort import read_label_names
+    from regcore.io.label_tables import read_label_table
     from regcore.io.nifti import read_labels
     from regcore.io.tables import write_table
     from regcore.labels.overlap import overlap_table
 
     table = overlap_table(
-        read_labels(first), read_labels(second), None if names is None else read_label_names(names)
+        read_labels(first), read_labels(second), None if names is None else read_label_table(names).names
     )
     if output is None:
         typer.echo(table.to_csv(sep="\t", index=False, float_format="%.6g", na_rep="n/a"), nl=False)

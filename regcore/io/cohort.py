@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -18,7 +16,7 @@ from regcore.io.bids import (
     parse_name,
     subject_folders,
 )
-from regcore.io.tables import MISSING, read_text, separator
+from regcore.io.tables import MISSING, read_rows, require_columns
 
 Covariate = str | int | float | None
 
@@ -135,41 +133,6 @@ def read_cohort(
     return sorted(members, key=lambda member: (member.participant, member.session or ""))
 
 
-def read_label_names(path: str | os.PathLike[str]) -> dict[int, str]:
-    """Read the names of labels from a BIDS ``dseg.tsv`` with the columns ``index`` and ``name``.
-
-    Parameters
-    ----------
-    path : path
-        TSV or CSV file.
-
-    Returns
-    -------
-    dict of int to str
-        In the order of the file.
-
-    Raises
-    ------
-    InputError
-        If a column is missing, or an index is not a whole number or appears twice.
-    """
-    path = Path(path)
-    columns, rows = _read_rows(path)
-    _require(path, columns, ("index", "name"))
-    names: dict[int, str] = {}
-    for line, row in rows:
-        try:
-            index = int(row["index"])
-        except ValueError as error:
-            raise InputError(
-                f"{path}, line {line}: expected a whole number as index, found {row['index']!r}"
-            ) from error
-        if index in names:
-            raise InputError(f"{path}, line {line}: expected each index once, found {index} again")
-        names[index] = row["name"]
-    return names
-
-
 def identifier(text: str, prefix: str, where: str) -> str:
     """Identifier without its BIDS prefix, refused if it could be anything but part of a file name.
 
@@ -211,8 +174,8 @@ def typed(values: Iterable[str]) -> list[Covariate]:
 
 
 def _from_table(path: Path) -> list[Member]:
-    columns, rows = _read_rows(path)
-    _require(path, columns, ("participant_id", "image"))
+    columns, rows = read_rows(path)
+    require_columns(path, columns, ("participant_id", "image"))
     if not rows:
         raise InputError(f"{path}: expected a row for each image, found none")
     covariates = _covariates(columns, [row for _, row in rows])
@@ -319,8 +282,8 @@ def _session_covariates(source: Path, subject: str, session: str) -> dict[str, C
 
 def _bids_covariates(path: Path, key: str, prefix: str) -> dict[str, dict[str, Covariate]]:
     """Covariates of each participant (or session), by identifier without prefix."""
-    columns, rows = _read_rows(path)
-    _require(path, columns, (key,))
+    columns, rows = read_rows(path)
+    require_columns(path, columns, (key,))
     covariates = _covariates(columns, [row for _, row in rows])
     found: dict[str, dict[str, Covariate]] = {}
     for (line, row), values in zip(rows, covariates, strict=True):
@@ -335,35 +298,3 @@ def _covariates(columns: list[str], rows: list[dict[str, str]]) -> list[dict[str
     names = [name for name in columns if name not in ROLES]
     by_column = {name: typed(row[name] for row in rows) for name in names}
     return [{name: by_column[name][index] for name in names} for index in range(len(rows))]
-
-
-def _require(path: Path, columns: list[str], wanted: Iterable[str]) -> None:
-    missing = [name for name in wanted if name not in columns]
-    if missing:
-        raise InputError(f"{path}: expected the column {missing[0]}, found {', '.join(columns)}")
-
-
-def _read_rows(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
-    """Columns, and (line number, row as text) of each row that is not blank.
-
-    The csv module and not pandas, because a workflow reads its cohort at the start of every job.
-    """
-    reader = csv.reader(io.StringIO(read_text(path), newline=""), delimiter=separator(path))
-    try:
-        columns = [name.strip() for name in next(reader, [])]
-        if not any(columns):
-            raise InputError(f"{path}: expected a table with a header row, found an empty file")
-        if len(set(columns)) < len(columns) or "" in columns:
-            raise InputError(f"{path}: expected each column named once, found {', '.join(columns)}")
-        rows = []
-        for cells in reader:
-            if not any(cell.strip() for cell in cells):
-                continue
-            if len(cells) != len(columns):
-                raise InputError(
-                    f"{path}, line {reader.line_num}: expected {len(columns)} cells, found {len(cells)}"
-                )
-            rows.append((reader.line_num, dict(zip(columns, (cell.strip() for cell in cells), strict=True))))
-    except csv.Error as error:
-        raise InputError(f"{path}, line {reader.line_num}: expected a table, found {error}") from error
-    return columns, rows

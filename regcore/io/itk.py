@@ -20,7 +20,8 @@ from regcore.errors import InputError
 from regcore.io.atomic import atomic_path
 from regcore.io.files import existing_file, extension
 from regcore.io.itk_matrix import linear_matrix
-from regcore.io.nifti import NIFTI_EXTENSIONS, read_values
+from regcore.io.nifti import read_values
+from regcore.io.nifti_writer import NIFTI_EXTENSIONS
 from regcore.io.tables import read_text, write_text
 from regcore.space import Grid
 from regcore.transforms import Affine, Chain, Displacement, Transform, Velocity, split

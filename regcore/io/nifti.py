@@ -17,12 +17,11 @@ from nibabel.spatialimages import HeaderDataError
 
 from regcore.errors import InputError
 from regcore.image import Image
-from regcore.io.atomic import atomic_path
 from regcore.io.files import GZIP_MAGIC, existing_file, extension, read_bytes, unreadable
 from regcore.io.itk_images import ITK_EXTENSIONS, read_itk, read_itk_header
+from regcore.io.nifti_writer import NIFTI_EXTENSIONS, stored_values, write_nifti
 from regcore.space import Grid
 
-NIFTI_EXTENSIONS = (".nii", ".nii.gz")
 # the stubs of isal declare the class as an instance
 GZIP_ERROR: Any = igzip_lib.IsalError
 READ_ERRORS: tuple[type[Exception], ...] = (
@@ -40,7 +39,6 @@ READ_ERRORS: tuple[type[Exception], ...] = (
 )
 # NIfTI's codes for the unit of length, in millimetres; 0 (unknown) is taken for mm, as every reader does
 MILLIMETRES_PER_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
-GZIP_LEVEL = 1
 HEADER_BYTES = 540
 
 
@@ -182,38 +180,8 @@ def write_image(
     24
     """
     path = Path(path)
-    kind = extension(path)
-    if kind not in NIFTI_EXTENSIONS:
-        raise InputError(f"{path}: expected a name that ends in .nii or .nii.gz, found {path.suffix!r}")
-    data = _stored(path, image.data, decimals, dtype)
-    header_class = nibabel.Nifti1Header if max(data.shape) < 2**15 else nibabel.Nifti2Header
-    header = header_class()
-    header.set_data_dtype(data.dtype)
-    header.set_data_shape(data.shape)
-    header.set_slope_inter(1.0, 0.0)
-    header.set_xyzt_units("mm")
-    header.set_sform(image.grid.affine, code=1)
-    # A quaternion holds no shear: claim one only where it says the same as the sform
-    header.set_qform(image.grid.affine, code=1, strip_shears=True)
-    if not np.allclose(header.get_qform(), image.grid.affine, atol=1e-3):
-        header["qform_code"] = 0
-    header["descrip"] = description.encode("ascii", "replace")[:79]
-    header["magic"] = b"n+1" if header_class is nibabel.Nifti1Header else b"n+2"
-    start = 352 if header_class is nibabel.Nifti1Header else 544
-    header["vox_offset"] = start
-    block = bytes(header.binaryblock).ljust(start, b"\0")
-    values = data.tobytes(order="F")
-    with atomic_path(path) as temporary, temporary.open("wb") as raw:
-        if kind == ".nii":
-            raw.write(block)
-            raw.write(values)
-            return
-        # No name and no time in the gzip header, or two runs would differ
-        with igzip.IGzipFile(
-            filename="", mode="wb", compresslevel=GZIP_LEVEL, fileobj=raw, mtime=0
-        ) as stream:
-            stream.write(block)
-            stream.write(values)
+    data = stored_values(path, image.data, decimals, dtype)
+    write_nifti(path, image.grid, data.shape, data.dtype, [data], description=description)
 
 
 def _header(path: Path, block: bytes) -> Any:
@@ -316,31 +284,3 @@ def _whole_numbers(path: Path, data: npt.NDArray[Any], wanted: np.dtype[Any]) ->
     if lowest < limits.min or highest > limits.max:
         raise InputError(f"{path}: expected values within {wanted}, found {lowest} to {highest}")
     return data
-
-
-def _stored(
-    path: Path, data: npt.NDArray[Any], decimals: int | None, dtype: npt.DTypeLike | None
-) -> npt.NDArray[Any]:
-    """Values in the type they are written in, little-endian."""
-    wanted = np.dtype(dtype) if dtype is not None else data.dtype
-    if wanted == np.bool_:
-        wanted = np.dtype(np.uint8)
-    elif dtype is None and wanted.kind in "iu" and wanted.itemsize == 8:
-        wanted = np.dtype(np.int32)
-    elif dtype is None and wanted == np.float16:
-        wanted = np.dtype(np.float32)
-    if wanted.kind not in "iuf":
-        raise InputError(f"{path}: expected a number type to store, found {wanted}")
-    if decimals is not None and data.dtype.kind == "f":
-        data = np.round(data, decimals) + 0.0  # no negative zeros
-    if wanted.kind in "iu" and data.dtype != np.bool_:
-        if data.dtype.kind == "f":
-            if not np.isfinite(data).all():
-                raise InputError(
-                    f"{path}: expected finite values to store as {wanted}, found NaN or infinity"
-                )
-            data = np.rint(data)
-        limits = np.iinfo(wanted)
-        if data.min() < limits.min or data.max() > limits.max:
-            raise InputError(f"{path}: expected values within {wanted}, found {data.min()} to {data.max()}")
-    return data.astype(wanted.newbyteorder("<"), copy=False)

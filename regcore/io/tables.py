@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,6 +99,44 @@ def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
     return content
 
 
+def read_rows(path: str | os.PathLike[str]) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    """Columns of a table, and line number and text of each row that is not blank.
+
+    The csv module and not pandas, because a workflow reads its cohort at the start of every job.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, not a table, or has a column twice.
+    """
+    reader = csv.reader(io.StringIO(read_text(path), newline=""), delimiter=separator(path))
+    try:
+        columns = [name.strip() for name in next(reader, [])]
+        if not any(columns):
+            raise InputError(f"{path}: expected a table with a header row, found an empty file")
+        if len(set(columns)) < len(columns) or "" in columns:
+            raise InputError(f"{path}: expected each column named once, found {', '.join(columns)}")
+        rows = []
+        for cells in reader:
+            if not any(cell.strip() for cell in cells):
+                continue
+            if len(cells) != len(columns):
+                raise InputError(
+                    f"{path}, line {reader.line_num}: expected {len(columns)} cells, found {len(cells)}"
+                )
+            rows.append((reader.line_num, dict(zip(columns, (cell.strip() for cell in cells), strict=True))))
+    except csv.Error as error:
+        raise InputError(f"{path}, line {reader.line_num}: expected a table, found {error}") from error
+    return columns, rows
+
+
+def require_columns(path: str | os.PathLike[str], columns: Sequence[str], wanted: Iterable[str]) -> None:
+    """Refuse a table that lacks a column."""
+    missing = [name for name in wanted if name not in columns]
+    if missing:
+        raise InputError(f"{path}: expected the column {missing[0]}, found {', '.join(columns)}")
+
+
 def read_table(path: str | os.PathLike[str]) -> pandas.DataFrame:
     """Read a TSV or CSV file with a header row.
 
@@ -117,8 +157,6 @@ def read_table(path: str | os.PathLike[str]) -> pandas.DataFrame:
     InputError
         If the file is missing, not a table, or has a column twice.
     """
-    import io
-
     import pandas
 
     text = read_text(path)

@@ -2,21 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from regcore.errors import InputError
 from regcore.image import Image
 from regcore.kernels.parallel import run_blocks
 from regcore.labels import kernels
+from regcore.labels.staple import staple
+from regcore.labels.weighted import best_patches, find_dispute, joint_weights, stack_labels, vote
 
-Float32 = npt.NDArray[np.float32]
+FUSIONS = ("majority", "local", "staple", "joint")
 
-_VOXELS_AT_ONCE = 4096
-_VOXELS_IN_MEMORY = 65536
+
+def fuse(
+    method: str,
+    target: Image,
+    images: Sequence[Image],
+    labels: Sequence[Image],
+    *,
+    radius: int = 1,
+    search: int = 2,
+    alpha: float = 0.1,
+    beta: float = 2.0,
+) -> tuple[Image, Image]:
+    """Fuse by the method of a name; each reads what it knows of the settings.
+
+    Parameters
+    ----------
+    method : {"majority", "local", "staple", "joint"}
+        `majority_vote`, `local_weighted_vote`, `staple` or `joint_fusion`.
+    target, images, labels, radius, search, alpha, beta
+        As for `joint_fusion`.
+
+    Returns
+    -------
+    tuple of Image
+        Labels (int32) and confidence (float32, 0 to 1).
+
+    Raises
+    ------
+    InputError
+        If the method is none of these, and as the method raises it.
+    """
+    if method == "majority":
+        return majority_vote(labels)
+    if method == "local":
+        return local_weighted_vote(target, images, labels, radius, search)
+    if method == "staple":
+        return staple(labels)
+    if method == "joint":
+        return joint_fusion(target, images, labels, radius, search, alpha, beta)
+    raise InputError(f"fusion: expected one of {', '.join(FUSIONS)}, found {method!r}")
 
 
 def majority_vote(labels: Sequence[Image]) -> tuple[Image, Image]:
@@ -46,7 +84,7 @@ def majority_vote(labels: Sequence[Image]) -> tuple[Image, Image]:
     >>> fused.data.item(), round(confidence.data.item(), 3)
     (7, 0.667)
     """
-    stack = _stack_labels(labels)
+    stack = stack_labels(labels)
     grid = labels[0].grid
     fused, confidence = np.empty(grid.shape, np.int32), np.empty(grid.shape, np.float32)
     run_blocks(kernels.majority, grid.shape[0], stack, fused, confidence)
@@ -57,16 +95,15 @@ def local_weighted_vote(
     target: Image,
     images: Sequence[Image],
     labels: Sequence[Image],
-    radius: int = 2,
-    search: int = 0,
+    radius: int = 1,
+    search: int = 2,
     power: float = 2.0,
-    neighbour_sigma_vox: float = 0.5,
 ) -> tuple[Image, Image]:
     """Vote in which an atlas counts as much as it looks like the target around the voxel.
 
     Patches are brought to zero mean and unit length, so that brightness and contrast do not matter; the
-    weight is the squared distance of the patches to the power of ``-power``. Only voxels on which the
-    atlases disagree are looked at.
+    weight is the squared distance of the patches to the power of ``-power``. A patch speaks for every voxel
+    in it. Only voxels on which the atlases disagree are looked at.
 
     Parameters
     ----------
@@ -77,13 +114,9 @@ def local_weighted_vote(
     radius : int
         Patches reach this many voxels from their middle; 0 < radius.
     search : int
-        An atlas may offer the best patch within this many voxels, with the label at its middle; 0 looks
-        at the voxel itself only.
+        An atlas speaks with its best patch within this many voxels; 0 takes the patch at the voxel itself.
     power : float
         How strongly likeness counts; 0 is the plain vote.
-    neighbour_sigma_vox : float
-        Width, in voxels, of the Gaussian by which the votes of the 26 neighbours are heard too, which keeps
-        borders smooth; 0 hears none.
 
     Returns
     -------
@@ -111,38 +144,39 @@ def local_weighted_vote(
     >>> local_weighted_vote(images[0], images, maps)[0].data[2, 2, 0]
     np.int32(1)
     """
-
-    def normalised(weights: Float32, _: Float32) -> Float32:
-        return np.asarray(weights / weights.sum(axis=1, keepdims=True))
-
-    settings = (radius, search, power, neighbour_sigma_vox)
-    return _fuse(target, images, labels, settings, normalised, joint=False)
+    if power < 0:
+        raise InputError(f"power: expected 0 or more, found {power:g}")
+    dispute = find_dispute(target, images, labels, radius, search)
+    likeness, chosen = best_patches(dispute)
+    # likeness 1 is distance 0; the floor keeps a perfect match from dividing by zero
+    weights = np.power(np.float32(2.02) - np.float32(2) * likeness, np.float32(-power))
+    return vote(dispute, np.asarray(weights / weights.sum(axis=0)), chosen, target.grid)
 
 
 def joint_fusion(
     target: Image,
     images: Sequence[Image],
     labels: Sequence[Image],
-    radius: int = 2,
-    search: int = 0,
+    radius: int = 1,
+    search: int = 2,
+    alpha: float = 0.1,
     beta: float = 2.0,
-    alpha: float = 0.5,
-    neighbour_sigma_vox: float = 0.5,
 ) -> tuple[Image, Image]:
     """Joint label fusion: weights that also know which atlases err together.
 
-    At each voxel the weights minimise the expected error ``w' M w`` with ``sum w = 1``, where ``M`` holds the
-    products of the atlases' absolute patch differences, to the power `beta`. Only voxels on which the atlases
-    disagree are looked at.
+    Around each voxel every atlas offers the patch most like the target's. The weights minimise the expected
+    error ``w' M w`` with ``sum w = 1`` and none below 0, where ``M`` holds the products of the atlases'
+    absolute patch differences to the power `beta`. A patch speaks for every voxel in it. Only voxels on
+    which the atlases disagree are looked at.
 
     Parameters
     ----------
-    target, images, labels, radius, search, neighbour_sigma_vox
+    target, images, labels, radius, search
         As for `local_weighted_vote`.
+    alpha : float
+        Added to the diagonal of ``M``, above 0; patches have unit length.
     beta : float
         Exponent of the entries of ``M``, above 0.
-    alpha : float
-        Conditioning: this share of the mean diagonal of ``M`` is added to its diagonal, above 0.
 
     Returns
     -------
@@ -154,95 +188,18 @@ def joint_fusion(
     InputError
         As for `local_weighted_vote`.
 
+    Notes
+    -----
+    The paper's radius of 2 and search of 3 were chosen on hippocampi in voxels of 1 mm. After the present
+    registrations, more accurate than those of its time, smaller ones label better: heads of 2 mm and 148
+    structures gain 0.005 to 0.011 in mean Dice, hippocampi of 1 mm 0.005.
+
     References
     ----------
     Wang, H. et al. (2013), doi:10.1109/TPAMI.2012.143.
     """
     if not (alpha > 0 and beta > 0):
         raise InputError(f"alpha, beta: expected both above 0, found {alpha:g} and {beta:g}")
-
-    def minimising(_: Float32, residuals: Float32) -> Float32:
-        atlases = residuals.shape[1]
-        # relative to the mean diagonal, so that single precision and alpha suit every contrast
-        scale = np.trace(residuals, axis1=1, axis2=2)[:, None, None] / atlases
-        matrix = (residuals.astype(np.float64) / np.maximum(scale, 1e-12)) ** beta
-        level = np.trace(matrix, axis1=1, axis2=2) / atlases
-        matrix[:, range(atlases), range(atlases)] += (alpha * np.maximum(level, 1e-6))[:, None]
-        solved = np.linalg.solve(matrix, np.ones((len(matrix), atlases, 1)))[..., 0]
-        # a negative weight would take votes away from a label that others propose
-        positive = np.maximum(solved, 0.0)
-        return np.asarray(positive / positive.sum(axis=1, keepdims=True), dtype=np.float32)
-
-    settings = (radius, search, 1.0, neighbour_sigma_vox)
-    return _fuse(target, images, labels, settings, minimising, joint=True)
-
-
-def _fuse(
-    target: Image,
-    images: Sequence[Image],
-    labels: Sequence[Image],
-    settings: tuple[int, int, float, float],
-    weigh: Callable[[Float32, Float32], Float32],
-    joint: bool,
-) -> tuple[Image, Image]:
-    """Weigh atlases where they disagree and let them vote; `weigh` takes likenesses and joint residuals."""
-    radius, search, power, sigma = settings
-    if radius < 1 or search < 0 or power < 0 or sigma < 0:
-        raise InputError(
-            "label fusion: expected radius >= 1, search, power and neighbour_sigma_vox >= 0, "
-            f"found {radius}, {search}, {power:g} and {sigma:g}"
-        )
-    if len(images) != len(labels):
-        raise InputError(
-            f"label fusion: expected an image a label map, found {len(images)} and {len(labels)}"
-        )
-    grid = target.grid
-    for image in (*images, *labels):
-        if not image.grid.matches(grid):
-            raise InputError(f"atlas: expected the target's grid {grid.shape}, found {image.grid.shape}")
-    stack = _stack_labels(labels)
-    atlases = stack.shape[3]
-    differs = np.empty(grid.shape, np.uint8)
-    run_blocks(kernels.disagreement, grid.shape[0], stack, differs)
-    voxels = np.argwhere(differs)
-    places = np.full(grid.shape, -1, np.int32)
-    places[differs != 0] = np.arange(len(voxels))
-
-    solid = np.array(grid.shape) > 1
-    reach, window = np.where(solid, radius, 0), np.where(solid, search, 0)
-    intensities = np.stack([np.asarray(image.data, dtype=np.float32) for image in images])
-    data = np.asarray(target.data, dtype=np.float32)
-    weights = np.empty((len(voxels), atlases), np.float32)
-    chosen = np.empty((len(voxels), atlases), np.int32)
-    for start in range(0, len(voxels), _VOXELS_IN_MEMORY):
-        part = slice(start, start + _VOXELS_IN_MEMORY)
-        count = len(voxels[part])
-        residuals = np.empty((count, atlases, atlases) if joint else (count, 0, 0), np.float32)
-        out = (weights[part], chosen[part], residuals)
-        arguments = (data, intensities, stack, voxels[part], reach, window, np.float32(power), out)
-        run_blocks(kernels.weigh, count, *arguments, block=_VOXELS_AT_ONCE)
-        weights[part] = weigh(weights[part], residuals)
-
-    squares = np.square(np.arange(-1, 2))
-    distances = squares[:, None, None] + squares[:, None] + squares
-    nearby = np.exp(-distances / (2 * max(sigma, 1e-3) ** 2)).astype(np.float32)
-    fused, confidence = stack[..., 0].copy(), np.ones(grid.shape, np.float32)
-    ballot: tuple[Any, ...] = (stack, voxels, places, weights, chosen, nearby, (fused, confidence))
-    run_blocks(kernels.vote, len(voxels), *ballot, block=_VOXELS_AT_ONCE)
-    return Image(fused, grid), Image(confidence, grid)
-
-
-def _stack_labels(labels: Sequence[Image]) -> npt.NDArray[np.int32]:
-    """Labels of all atlases with the atlas as last axis, shape (X, Y, Z, atlases)."""
-    if not labels:
-        raise InputError("label fusion: expected at least one atlas, found none")
-    grid = labels[0].grid
-    for image in labels:
-        if not image.grid.matches(grid):
-            raise InputError(f"labels: expected the grid {grid.shape}, found {image.grid.shape}")
-        if image.data.dtype.kind not in "iub":
-            raise InputError(f"labels: expected integers, found {image.data.dtype}")
-    stack = np.empty((*grid.shape, len(labels)), np.int32)
-    for index, image in enumerate(labels):
-        stack[..., index] = image.data
-    return stack
+    dispute = find_dispute(target, images, labels, radius, search)
+    _, chosen = best_patches(dispute)
+    return vote(dispute, joint_weights(dispute, chosen, alpha, beta), chosen, target.grid)

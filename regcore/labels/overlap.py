@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -162,6 +162,18 @@ def overlap_table(first: Image, second: Image, names: Mapping[int, str] | None =
     return table
 
 
+def structures_of(labels: Iterable[Image]) -> list[int]:
+    """Labels above 0 that any of several maps holds, in order.
+
+    Examples
+    --------
+    >>> from regcore.space import Grid
+    >>> structures_of([Image(np.array([0, 4, 2], np.int32).reshape(3, 1, 1), Grid((3, 1, 1), np.eye(4)))])
+    [2, 4]
+    """
+    return sorted({int(value) for image in labels for value in np.unique(image.data[image.data > 0])})
+
+
 def _check(first: Image, second: Image) -> None:
     if not first.grid.matches(second.grid):
         found = [
@@ -174,8 +186,7 @@ def _check(first: Image, second: Image) -> None:
 
 
 def _labels(first: Image, second: Image) -> npt.NDArray[np.int64]:
-    both = np.union1d(np.unique(first.data), np.unique(second.data)).astype(np.int64)
-    return np.asarray(both[both > 0])
+    return np.array(structures_of((first, second)), dtype=np.int64)
 
 
 def _surface(inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

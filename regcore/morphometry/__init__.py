@@ -1,6 +1,6 @@
 """Shape in numbers: Jacobian maps and structures' volumes."""
 
 from regcore.morphometry.jacobian import log_jacobian
-from regcore.morphometry.structures import structure_jacobians, structure_volumes
+from regcore.morphometry.structures import structure_jacobians, structure_means, structure_volumes
 
-__all__ = ["log_jacobian", "structure_jacobians", "structure_volumes"]
+__all__ = ["log_jacobian", "structure_jacobians", "structure_means", "structure_volumes"]

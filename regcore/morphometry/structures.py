@@ -123,6 +123,43 @@ def structure_jacobians(
     return pandas.DataFrame(columns)
 
 
+def structure_means(image: Image, labels: Image) -> dict[int, float]:
+    """Mean of an image within every structure, by label.
+
+    Parameters
+    ----------
+    image : Image
+    labels : Image
+        Integer labels on the same grid; 0 is background.
+
+    Returns
+    -------
+    dict of int to float
+
+    Raises
+    ------
+    InputError
+        If the grids differ, or labels are not integers.
+
+    Examples
+    --------
+    >>> from regcore.space import Grid
+    >>> grid = Grid((4, 1, 1), np.eye(4))
+    >>> labels = Image(np.array([0, 1, 1, 2], np.int32).reshape(4, 1, 1), grid)
+    >>> structure_means(Image(np.array([9, 1, 2, 3], np.float32).reshape(4, 1, 1), grid), labels)
+    {1: 1.5, 2: 3.0}
+    """
+    if not image.grid.matches(labels.grid):
+        raise InputError(
+            f"image: expected the grid of the labels {labels.grid.shape}, found {image.grid.shape}"
+        )
+    numbers, ranks = _ranked(labels, None)
+    inside = ranks >= 0
+    sums = np.bincount(ranks[inside], weights=image.data.ravel()[inside], minlength=len(numbers))
+    means = sums / np.bincount(ranks[inside], minlength=len(numbers))
+    return dict(zip(numbers.tolist(), means.tolist(), strict=True))
+
+
 def _ranked(
     labels: Image, names: Mapping[int, str] | None
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

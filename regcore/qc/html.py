@@ -54,7 +54,7 @@ def heading(column: str) -> str:
     >>> heading("rms_shape_update_mm"), heading("participant_id")
     ('rms shape update (mm)', 'participant')
     """
-    units = {"mm": "mm", "vox": "voxel", "mm3": "mm³", "seconds": "s", "mb": "MB"}
+    units = {"mm": "mm", "vox": "voxel", "mm3": "mm³", "seconds": "s", "mb": "MB", "percent": "%"}
     *words, last = column.split("_")
     if words and last in units:
         return " ".join(words) + f" ({units[last]})"

@@ -57,6 +57,10 @@ class ReportData:
         Variance of the intensities over members, on the grid of the last template.
     volumes, jacobians, overlap, registrations : DataFrame, optional
         The tables of the study.
+    validation : DataFrame, optional
+        A row an atlas, fusion method and structure: how well the other atlases label it.
+    fusion : str, optional
+        Method among those in `validation` that labels the members.
     runtime : DataFrame, optional
         A row a job: `rule`, `seconds`, optional `memory_mb`.
     outputs : DataFrame, optional
@@ -80,6 +84,8 @@ class ReportData:
     volumes: pd.DataFrame | None = None
     jacobians: pd.DataFrame | None = None
     overlap: pd.DataFrame | None = None
+    validation: pd.DataFrame | None = None
+    fusion: str | None = None
     registrations: pd.DataFrame | None = None
     runtime: pd.DataFrame | None = None
     outputs: pd.DataFrame | None = None
@@ -136,6 +142,7 @@ def build_report(data: ReportData) -> str:
         templates=template_pictures(data),
         figures=plots_of(data),
         runtime=runtime_summary(data.runtime),
+        accuracy=accuracy_summary(data.validation),
         settings=flatten(data.settings),
     )
 
@@ -166,6 +173,9 @@ def facts(data: ReportData) -> list[tuple[str, str]]:
     name = checks.first_column(data.volumes, *STRUCTURE)
     if data.volumes is not None and name is not None:
         rows.append(("structures", str(data.volumes[name].nunique())))
+    if data.validation is not None and not data.validation.empty:
+        mean = float(chosen_fusion(data)["dice"].mean())
+        rows.append(("Dice, leave one atlas out", f"{mean:.3f}"))
     if data.overlap is not None and "dice" in data.overlap:
         rows.append(("mean Dice", f"{float(data.overlap['dice'].mean()):.3f}"))
     summary = runtime_summary(data.runtime)
@@ -240,6 +250,15 @@ def plots_of(data: ReportData) -> dict[str, bytes]:
             label="standard deviation over members (units of the normalised intensity)",
             convention=data.convention,
         )  # fmt: skip
+    accuracy = None
+    if data.validation is not None and not data.validation.empty:
+        accuracy = chosen_fusion(data)
+        found["fusions"] = structure_figure(
+            data.validation, "fusion", "dice", "Dice of every structure and atlas"
+        )
+        found["bias"] = structure_figure(
+            accuracy, "structure", "volume_bias_percent", "volume bias (%; > 0: too large)", zero=True
+        )
     for key, frame, value, label, logarithmic in (
         ("volumes", data.volumes, VOLUME, "volume (mm³)", True),
         (
@@ -257,6 +276,8 @@ def plots_of(data: ReportData) -> dict[str, bytes]:
             False,
         ),
         ("overlap", data.overlap, ("dice",), "Dice with the member's own labels", False),
+        ("dice", accuracy, ("dice",), "Dice with the atlas's own labels", False),
+        ("hausdorff", accuracy, ("hausdorff95_mm",), "95 % Hausdorff distance (mm)", False),
     ):
         name, column = checks.first_column(frame, *STRUCTURE), checks.first_column(frame, *value)
         if frame is not None and not frame.empty and name is not None and column is not None:
@@ -266,6 +287,24 @@ def plots_of(data: ReportData) -> dict[str, bytes]:
     if summary is not None and not summary.empty:
         found["runtime"] = runtime_figure(summary)
     return found
+
+
+def chosen_fusion(data: ReportData) -> pd.DataFrame:
+    """Rows of the validation of the method that labels the members; all rows where it is not known."""
+    assert data.validation is not None
+    chosen = data.validation[data.validation["fusion"] == data.fusion]
+    return data.validation if chosen.empty else chosen
+
+
+def accuracy_summary(validation: pd.DataFrame | None) -> pd.DataFrame | None:
+    """Means over structures and atlases of every fusion method, the highest Dice first."""
+    if validation is None or validation.empty:
+        return None
+    bias = validation["volume_bias_percent"]
+    frame = validation.assign(absolute_volume_bias_percent=bias.abs())
+    columns = ["dice", "hausdorff95_mm", "surface_distance_mm", "volume_bias_percent"]
+    means = frame.groupby("fusion", sort=True)[[*columns, "absolute_volume_bias_percent"]].mean()
+    return means.sort_values("dice", ascending=False, kind="stable").reset_index()
 
 
 def runtime_summary(runtime: pd.DataFrame | None) -> pd.DataFrame | None:

@@ -2,36 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
 
 from regcore.errors import InputError
 from regcore.image import Image
-from regcore.io.cohort import read_label_names
-from regcore.io.itk import read_transform, write_transform
-from regcore.io.nifti import read_image, read_labels, write_image
+from regcore.io.itk import write_transform
+from regcore.io.label_tables import LABEL_COLUMNS, LabelTable, read_label_table, write_label_tables
+from regcore.io.nifti import read_image, write_image
 from regcore.io.screen import screen_image
-from regcore.io.tables import write_json, write_table
-from regcore.labels.fuse import local_weighted_vote, majority_vote
-from regcore.labels.propagate import propagate
+from regcore.io.tables import write_json
+from regcore.labels.fuse import fuse
+from regcore.labels.overlap import structures_of
 from regcore.registration import RegistrationSettings, register
-from regcore.space import Grid
+from regcore.study.atlases import Atlas
+from regcore.study.carry import Candidates, Places, carry
 from regcore.study.config import AtlasSettings, PrepareSettings
 from regcore.study.job import LOGGER
-from regcore.study.manifest import Entry, good, located, set_aside, write_manifest
+from regcore.study.manifest import Entry, good, set_aside, write_manifest
 from regcore.study.outputs import Layout, sidecar
-from regcore.study.plan import Atlas
 from regcore.study.prepare import prepare_image
-from regcore.study.quality import similarity
-from regcore.transforms import Chain, Transform, peel, split
-
-LABEL_COLUMNS = {
-    "index": {"Description": "Value in the label image"},
-    "name": {"Description": "Name of the structure"},
-}
 
 
 def prepare_atlas(
@@ -83,10 +73,8 @@ def prepare_atlas(
 def atlas_batch(
     members: Sequence[str],
     atlases: Sequence[Atlas],
-    prepared: Sequence[Path],
-    population: Sequence[Path],
+    places: Places,
     output: Path,
-    layout: Layout,
     names: str | None,
     settings: AtlasSettings,
 ) -> None:
@@ -97,133 +85,82 @@ def atlas_batch(
     members : sequence of str
         Keys of the members to label.
     atlases : sequence of Atlas
-    prepared : sequence of Path
-        Folders of the members of the batch and of all atlases, prepared.
-    population : sequence of Path
-        Folders of the batches of all of them, where the template is used.
+    places : Places
+        Of the members of the batch, all atlases and the template library.
     output : Path
-        Folder for the manifest; the labels go where `layout` says.
-    layout : Layout
+        Folder for the manifest; the labels go where the layout of `places` says.
     names : str or None
         Table with the names of the labels.
     settings : AtlasSettings
     """
-    images, placed = located(prepared), located(population)
+    table = LabelTable() if names is None else read_label_table(names)
     entries: dict[str, Entry] = {}
     for key in members:
-        folder, original = images[key]
-        entry = original
-        if entry["status"] == "ok" and settings.needs_template:
-            entry = placed[key][1]
-        if entry["status"] != "ok":
-            entries[key] = entry
+        known = [places.prepared[key][1]]
+        if settings.needs_template and known[0]["status"] == "ok":
+            known.append(places.population[key][1])
+        if known[-1]["status"] != "ok":
+            entries[key] = known[-1]
             continue
-        target = read_image(folder / original["image"])
-        carried: list[tuple[Image, Image]] = []
-        rows: list[dict[str, Any]] = []
-        for atlas in atlases:
-            if atlas.key == key:
-                continue
-            try:
-                if atlas.key in placed and placed[atlas.key][1]["status"] != "ok":
-                    raise InputError(f"expected a usable image, found: {placed[atlas.key][1]['reason']}")
-                labels, image, quality = _carry(atlas, images[atlas.key], key, target, layout, settings)
-            except InputError as error:
-                LOGGER.warning("%s: atlas %s left out: %s", key, atlas.key, error)
-                continue
-            carried.append((labels, image))
-            rows.append({"atlas": atlas.key, **quality})
-            LOGGER.info("%s <- %s: similarity %.4f", key, atlas.key, quality["similarity_after"])
-        if not carried:
-            entries[key] = set_aside("atlas", "expected at least one usable atlas, found none")
+        target = places.image(key)
+        try:
+            candidates = carry(key, target, atlases, places, settings)
+        except InputError as error:
+            entries[key] = set_aside("atlas", str(error))
             continue
-        _publish(layout, key, target, carried, names, settings, [row["atlas"] for row in rows])
-        entries[key] = good(registrations=rows)
+        fused, confidence = fuse_candidates(target, candidates, settings)
+        publish_fused(
+            places.layout.fused(key, settings.name),
+            places.layout.confidence(key, settings.name),
+            (fused, confidence),
+            candidates,
+            table,
+            settings,
+        )
+        entries[key] = good(registrations=candidates.registrations)
+        LOGGER.info("%s: %d candidates fused", key, len(candidates.labels))
     write_manifest(output, entries)
 
 
-def _carry(
-    atlas: Atlas, place: tuple[Path, Entry], key: str, target: Image, layout: Layout, settings: AtlasSettings
-) -> tuple[Image, Image, Mapping[str, Any]]:
-    """Labels and image of an atlas on a member's grid, and how well the registration went."""
-    folder, entry = place
-    if entry["status"] != "ok":
-        raise InputError(f"atlas {atlas.key}: expected a usable image, found: {entry['reason']}")
-    image, labels = read_image(folder / entry["image"]), read_labels(atlas.labels)
-    start: Transform | None = None
-    if settings.needs_template:
-        of_atlas = layout.forward(atlas.key) if atlas.is_member else folder / entry["forward"]
-        if not of_atlas.exists():
-            raise InputError(f"atlas {atlas.key}: expected a transform to the template, found none")
-        start = through_template(read_transform(of_atlas), read_transform(layout.backward(key)), target.grid)
-    if settings.route == "template":
-        assert start is not None
-        moved, warped = propagate(labels, image, target.grid, start)
-        return moved, warped, {"similarity_after": similarity(target, warped)}
-    result = register(target, image, settings.registration, initial=start)
-    moved, warped = propagate(labels, image, target.grid, result.forward)
-    return moved, warped, result.quality
+def fuse_candidates(
+    target: Image, candidates: Candidates, settings: AtlasSettings, method: str | None = None
+) -> tuple[Image, Image]:
+    """Labels and confidence, by the method of the settings or another."""
+    return fuse(
+        method or settings.fusion,
+        target,
+        candidates.images,
+        candidates.labels,
+        radius=settings.radius_vox,
+        search=settings.search_vox,
+        alpha=settings.alpha,
+        beta=settings.beta,
+    )
 
 
-def through_template(atlas: Transform, member_inverse: Transform, grid: Grid) -> Chain:
-    """Transform from a member to an atlas by way of the template, on the member's grid.
-
-    Parameters
-    ----------
-    atlas : Transform
-        World mm of the template to world mm of the atlas, an affine applied last.
-    member_inverse : Transform
-        World mm of the member to world mm of the template, an affine applied first.
-    grid : Grid
-        Of the member.
-
-    Returns
-    -------
-    Chain
-        ``(Affine, Displacement)``: the affines of both stay out of the displacement, which is then small.
-    """
-    outer, _ = peel(atlas)
-    # the inverse of the member's transform ends in its affine: read it off the inverse of the inverse
-    first, _ = peel(Chain(tuple(reversed(Chain((member_inverse,)).transforms))))
-    return Chain(split(Chain((atlas, member_inverse)), grid, affine=outer @ first))
-
-
-def _publish(
-    layout: Layout,
-    key: str,
-    target: Image,
-    carried: Sequence[tuple[Image, Image]],
-    names: str | None,
+def publish_fused(
+    file: Path,
+    confidence_file: Path,
+    fused: tuple[Image, Image],
+    candidates: Candidates,
+    table: LabelTable,
     settings: AtlasSettings,
-    sources: Sequence[str],
 ) -> None:
-    labels, images = [pair[0] for pair in carried], [pair[1] for pair in carried]
-    if settings.fusion == "local" and len(carried) > 1:
-        fused, confidence = local_weighted_vote(target, images, labels, settings.radius_vox)
-    else:
-        fused, confidence = majority_vote(labels)
-    file = layout.fused(key, settings.name)
-    write_image(file, fused)
-    write_image(
-        layout.member(key, f"atlas-{settings.name}_desc-confidence_probseg.nii.gz"), confidence, decimals=3
+    """Write fused labels with their tables, and their confidence."""
+    write_image(file, fused[0])
+    write_image(confidence_file, fused[1], decimals=3)
+    write_json(
+        sidecar(confidence_file),
+        {"Description": f"Share of the weights for the label chosen (fusion: {settings.fusion})"},
     )
-    known = {} if names is None else read_label_names(names)
-    present = sorted({int(value) for image in labels for value in _values(image)})
-    frame = pd.DataFrame(
-        {"index": present, "name": [known.get(value, f"label-{value}") for value in present]}
-    )
-    write_table(file.with_name(file.name.removesuffix(".nii.gz") + ".tsv"), frame)
+    write_label_tables(file, structures_of(candidates.labels), table)
     write_json(
         sidecar(file),
         {
             "Manual": False,
             "Atlas": settings.name,
-            "Sources": list(sources),
+            "Sources": list(dict.fromkeys(candidates.sources)),
             "Fusion": settings.fusion,
             "Columns": LABEL_COLUMNS,
         },
     )
-
-
-def _values(labels: Image) -> list[int]:
-    return [int(value) for value in pd.unique(labels.data.ravel()) if value > 0]

@@ -12,12 +12,12 @@ import pandas as pd
 from regcore.errors import InputError
 from regcore.image import Image
 from regcore.io.atomic import atomic_path
-from regcore.io.cohort import read_label_names
 from regcore.io.itk import read_transform
+from regcore.io.label_tables import read_label_table
 from regcore.io.nifti import read_grid, read_image, read_labels
 from regcore.io.tables import write_table
 from regcore.labels.overlap import dice, overlap_table
-from regcore.morphometry import structure_jacobians, structure_volumes
+from regcore.morphometry import structure_jacobians, structure_means, structure_volumes
 from regcore.qc.figures import member_figure
 from regcore.resample import resample
 from regcore.space import Grid
@@ -65,7 +65,7 @@ def measure_batch(
     convention : str
         Side on which pictures show the subject's left.
     """
-    known = {kind: read_label_names(file) for kind, file in names.items()}
+    known = {kind: read_label_table(file).names for kind, file in names.items()}
     placed = {} if population is None else read_manifest(population)
     fused = {key: entry for key, (_, entry) in located(atlas).items()}
     tables: dict[str, list[pd.DataFrame]] = {"volumes": [], "jacobians": [], "overlap": []}
@@ -79,6 +79,9 @@ def measure_batch(
         in_template = placed.get(key, {}).get("status") == "ok"
         for kind, image in maps.items():
             _measure(tables, key, kind, image, known.get(kind, {}), layout if in_template else None, settings)
+            if kind == "atlas" and image.data.any():
+                sure = structure_means(read_image(layout.confidence(key, atlas_name)), image)
+                tables["volumes"][-1]["confidence_mean"] = tables["volumes"][-1]["label"].map(sure)
         if len(maps) == 2:
             overlap = _overlap(maps["atlas"], maps["own"], known.get("atlas", {}), settings.surface_distances)
             tables["overlap"].append(_with_key(overlap, key, "atlas"))

@@ -85,6 +85,18 @@ class Layout:
         """Labels that the atlases give a member."""
         return self.member(key, f"atlas-{atlas}_dseg.nii.gz")
 
+    def confidence(self, key: str, atlas: str) -> Path:
+        """How sure the fused labels of a member are."""
+        return self.member(key, f"atlas-{atlas}_desc-confidence_probseg.nii.gz")
+
+    def priors(self, atlas: str) -> dict[str, Path]:
+        """What the atlases say about the template: `labels`, `confidence`, `probabilities`."""
+        return {
+            "labels": self.of_template(f"atlas-{atlas}_dseg.nii.gz"),
+            "confidence": self.of_template(f"atlas-{atlas}_desc-confidence_probseg.nii.gz"),
+            "probabilities": self.of_template(f"atlas-{atlas}_probseg.nii.gz"),
+        }
+
 
 def sidecar(image: Path) -> Path:
     """JSON file that belongs to an image or transform.

@@ -16,6 +16,7 @@ from regcore.io.bids import label_names_file
 from regcore.io.cohort import Member, read_cohort
 from regcore.io.nifti import read_grid
 from regcore.io.tables import read_table
+from regcore.study.atlases import Atlas, read_atlases
 from regcore.study.config import Study, TemplateStage, existing_path, find_participants
 from regcore.study.outputs import Layout
 
@@ -23,6 +24,7 @@ HEADERS_READ = 5
 MOST_A_BATCH = 8
 BASE_MB = 450
 BYTES_PER_VOXEL = 400
+BYTES_PER_CANDIDATE_VOXEL = 24
 MINUTES_PER_MILLION_VOXELS = 4.0
 
 
@@ -37,25 +39,6 @@ class Pair:
     def key(self) -> str:
         """Name in file names."""
         return f"{endpoint_name(self.moving)}_to-{endpoint_name(self.fixed).removeprefix('sub-')}"
-
-
-@dataclass(frozen=True)
-class Atlas:
-    """An image with labels.
-
-    Parameters
-    ----------
-    key : str
-        Member key, or ``atlas-<id>`` of an atlas from the table.
-    image, labels : Path
-    is_member : bool
-        Whether it belongs to the cohort.
-    """
-
-    key: str
-    image: Path
-    labels: Path
-    is_member: bool
 
 
 def fingerprint(*values: object) -> str:
@@ -137,11 +120,14 @@ class Plan:
         self.atlases: list[Atlas] = []
         self.pair_batches: dict[str, list[Pair]] = {}
         if "atlas" in study.targets:
-            self.atlases = self._cohort_atlases() + self._table_atlases()
+            table = study.atlas.table
+            self.atlases = self._cohort_atlases()
+            self.atlases += [] if table is None else read_atlases(existing_path(table, "atlas.table"))
         if "pairwise" in study.targets:
             pairs = self._pairs()
             self.pair_batches = chunk(pairs, study.batch_size or 1, [pair.key for pair in pairs], "p")
         self.library = [atlas for atlas in self.atlases if not atlas.is_member]
+        self.template_library = self._template_library()
         self.atlas_batches: dict[str, list[str]] = {}
         if self.atlases:
             targets = self._labelled()
@@ -258,30 +244,6 @@ class Plan:
             found.append(Atlas(key, self.by_key[key].image, labels, True))
         return found
 
-    def _table_atlases(self) -> list[Atlas]:
-        if self.study.atlas.table is None:
-            return []
-        path = existing_path(self.study.atlas.table, "atlas.table")
-        frame = read_table(path)
-        found: list[Atlas] = []
-        for column in ("atlas_id", "image", "labels"):
-            if column not in frame:
-                raise InputError(
-                    f"{path}: expected a column {column}, found {', '.join(map(str, frame.columns))}"
-                )
-        for row, values in enumerate(frame.to_dict("records"), start=2):
-            name = str(values["atlas_id"])
-            files = [path.parent / str(values[column]) for column in ("image", "labels")]
-            for column, file in zip(("image", "labels"), files, strict=True):
-                if not file.is_file():
-                    raise InputError(f"{path} row {row} {column}: expected a file, found nothing at {file}")
-            if not name.isalnum() or any(atlas.key == f"atlas-{name}" for atlas in found):
-                raise InputError(
-                    f"{path} row {row} atlas_id: expected letters and digits, each once, found {name!r}"
-                )
-            found.append(Atlas(f"atlas-{name}", files[0], files[1], False))
-        return found
-
     def _labelled(self) -> list[str]:
         """Members that are to be labelled by the atlases."""
         if self.study.atlas.include_atlases:
@@ -289,22 +251,58 @@ class Plan:
         atlases = {atlas.key for atlas in self.atlases}
         return [key for key in self.keys if key not in atlases]
 
+    def _template_library(self) -> list[str]:
+        """Members through which labels pass from the atlases to all others."""
+        atlas = self.study.atlas
+        if not self.atlases or atlas.route != "template_library":
+            return []
+        if not isinstance(atlas.template_library, int):
+            return find_participants(atlas.template_library, self.keys, "atlas.template_library")
+        own = {each.key for each in self.atlases}
+        keys = [key for key in self.keys if key not in own] or self.keys
+        count = min(atlas.template_library, len(keys))
+        return [keys[(2 * number + 1) * len(keys) // (2 * count)] for number in range(count)]
+
     def library_atlas(self, key: str) -> Atlas:
         """An atlas from the table."""
         return next(atlas for atlas in self.library if atlas.key == key)
 
-    def atlas_prepared(self, batch: str) -> list[str]:
-        """Folders, below the working folder, of the images that a batch of atlas targets reads."""
-        members = [atlas.key for atlas in self.atlases if atlas.is_member]
-        keys = dict.fromkeys(self.atlas_batches[batch] + members)
-        return [f"prepared/{key}" for key in keys] + [f"library/{atlas.key}" for atlas in self.library]
+    @property
+    def validated_atlases(self) -> list[str]:
+        """Atlases that are labelled by the others, to see how accurate the labels are."""
+        enough = len(self.atlases) > 1 and self.study.atlas.validation
+        return [atlas.key for atlas in self.atlases] if enough else []
 
-    def atlas_population(self, batch: str) -> list[str]:
-        """Batches whose transforms a batch of atlas targets reads."""
+    @property
+    def makes_priors(self) -> bool:
+        """Whether the atlases are carried to the template."""
+        return bool(self.atlases) and self.study.atlas.needs_template
+
+    def _read_with(self, keys: Sequence[str]) -> list[str]:
+        """Members that labelling these images reads: themselves, the atlases and the template library."""
+        atlases = [atlas.key for atlas in self.atlases]
+        return [key for key in dict.fromkeys([*keys, *atlases, *self.template_library]) if key in self.by_key]
+
+    def atlas_prepared(self, keys: Sequence[str]) -> list[str]:
+        """Folders, below the working folder, of the images that labelling these images reads."""
+        members = [f"prepared/{key}" for key in self._read_with(keys)]
+        return members + [f"library/{atlas.key}" for atlas in self.library]
+
+    def atlas_population(self, keys: Sequence[str]) -> list[str]:
+        """Batches whose transforms labelling these images reads."""
         if not self.study.atlas.needs_template:
             return []
-        members = [atlas.key for atlas in self.atlases if atlas.is_member]
-        return sorted({self.batch_of[key] for key in self.atlas_batches[batch] + members})
+        return sorted({f"population/{self.batch_of[key]}" for key in self._read_with(keys)})
+
+    @property
+    def candidates(self) -> int:
+        """Label maps that are fused into one."""
+        return len(self.atlases) * max(len(self.template_library), 1)
+
+    @property
+    def ways(self) -> int:
+        """Registrations that labelling one image takes."""
+        return len(self.template_library or self.atlases)
 
     def atlas_folders(self, batch: str) -> list[str]:
         """Atlas batches that label the members of a batch."""
@@ -386,6 +384,8 @@ class Plan:
             names.append("jacobians")
         if self.atlases and any(self.by_key[key].labels for key in self.atlas_batch_of):
             names.append("overlap")
+        if self.validated_atlases:
+            names.append("atlas_validation")
         return names
 
     @property
@@ -401,6 +401,8 @@ class Plan:
             "measured": list(self.batches) if self.measured else [],
             "atlas": list(self.atlas_batches),
             "library": [atlas.key for atlas in self.library],
+            "template_library": self.template_library,
+            "validation": self.validated_atlases,
             "pairwise": list(self.pair_batches),
         }
         return [f"{kind}/{name}" for kind in kinds for name in made[kind]]
@@ -420,9 +422,10 @@ class Plan:
                 continue
         return max(sizes, default=1_000_000)
 
-    def memory_mb(self, attempt: int) -> int:
-        """Memory of a job; more on every retry."""
-        return int((BASE_MB + self.voxels * BYTES_PER_VOXEL / 1e6) * attempt)
+    def memory_mb(self, attempt: int, candidates: int = 0) -> int:
+        """Memory of a job, which fuses so many label maps; more on every retry."""
+        each = BYTES_PER_VOXEL + BYTES_PER_CANDIDATE_VOXEL * candidates
+        return int((BASE_MB + self.voxels * each / 1e6) * attempt)
 
     def minutes(self, attempt: int, registrations: int = 1) -> int:
         """Run time of a job that makes so many registrations of every member of a batch."""

@@ -12,9 +12,11 @@ from regcore.groupwise import PartialSum, combine, partial_sum, update_transform
 from regcore.image import Image
 from regcore.io.arrays import write_arrays
 from regcore.io.itk import read_transform, write_transform
+from regcore.io.label_tables import LabelTable, read_label_table, write_label_tables
 from regcore.io.nifti import read_image, read_labels, write_image
 from regcore.io.tables import write_json
 from regcore.kernels.invert import invert
+from regcore.labels.overlap import structures_of
 from regcore.morphometry import log_jacobian
 from regcore.registration.driver import make_diffeomorphic
 from regcore.resample import coverage, resample
@@ -35,6 +37,7 @@ def population_batch(
     output: Path,
     layout: Layout,
     labels: Mapping[str, str],
+    names: str | None,
     settings: PopulationSettings,
 ) -> None:
     """Publish the members of a batch in the space of the final template.
@@ -53,11 +56,14 @@ def population_batch(
         Where the published files go.
     labels : mapping
         Member to its own label file.
+    names : str or None
+        Table with the names of these labels.
     settings : PopulationSettings
     """
     fixed = read_image(template / "template.nii.gz")
     update = Chain((read_transform(template / "update.h5"),))
     images = located(prepared)
+    table = LabelTable() if names is None else read_label_table(names)
     entries: dict[str, Entry] = {}
     parts: list[PartialSum] = []
     for key, before in read_manifest(registered).items():
@@ -84,7 +90,7 @@ def population_batch(
         _publish(layout, key, warped, forward, backward, quality)
         entries[key] = good(quality=quality)
         if key in labels:
-            entries[key] |= _publish_labels(layout, key, Path(labels[key]), fixed.grid, forward)
+            entries[key] |= _publish_labels(layout, key, Path(labels[key]), fixed.grid, forward, table)
         LOGGER.info("%s: similarity %.4f", key, quality["similarity_after"])
     if parts:
         write_arrays(output / PARTIAL, parts[0].to_arrays())
@@ -148,12 +154,16 @@ def _publish(
         )
 
 
-def _publish_labels(layout: Layout, key: str, file: Path, grid: Grid, forward: Chain) -> Entry:
+def _publish_labels(
+    layout: Layout, key: str, file: Path, grid: Grid, forward: Chain, table: LabelTable
+) -> Entry:
     """A member's own labels in template space; labels that cannot be read spoil nothing else."""
     try:
         labels = read_labels(file)
     except InputError as error:
         LOGGER.warning("%s: labels left out: %s", key, error)
         return {"labels_problem": str(error)}
-    write_image(layout.warped_labels(key), resample(labels, grid, forward, "label"))
+    warped = resample(labels, grid, forward, "label")
+    write_image(layout.warped_labels(key), warped)
+    write_label_tables(layout.warped_labels(key), structures_of([warped]), table)
     return {"labels": True}

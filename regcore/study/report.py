@@ -26,7 +26,8 @@ OUTPUTS = (
     ("sub-*/anat/*_xfm.h5", "transforms to and from the template (ITK composite)"),
     ("sub-*/anat/*_desc-preproc_{suffix}.nii.gz", "images in template space"),
     ("sub-*/anat/*_logjac.nii.gz", "log-Jacobian maps; above 0 where the subject is larger"),
-    ("sub-*/anat/*_dseg.nii.gz", "labels"),
+    ("tpl-{name}/*_atlas-*", "labels of the atlases on the template and how probable each is"),
+    ("sub-*/anat/*_dseg.nii.gz", "labels, each with names for BIDS (.tsv) and ITK-SNAP (.label)"),
     ("tables/*.tsv", "tables, each with a data dictionary (.json)"),
     ("quarantine.tsv", "images that were set aside, and why"),
 )
@@ -68,6 +69,9 @@ def make_report(
         file = layout.tables / f"{name}.tsv"
         if file.exists():
             extra[name] = read_table(file)
+    if (layout.tables / "atlas_validation.tsv").exists():
+        extra["validation"] = read_table(layout.tables / "atlas_validation.tsv")
+        extra["fusion"] = study.atlas.fusion
     outputs = [(path.format(name=layout.template, suffix=layout.suffix), text) for path, text in OUTPUTS]
     data = ReportData(
         title=study.report.title or f"Study {study.template.name}",

@@ -30,6 +30,16 @@ DICTIONARY: dict[str, dict[str, Any]] = {
     "absolute_sd": {"Description": "Standard deviation of the absolute log-Jacobian"},
     "relative_mean": {"Description": f"Mean log-Jacobian without the overall size: {LOG_JACOBIAN}"},
     "relative_sd": {"Description": "Standard deviation of the relative log-Jacobian"},
+    "confidence_mean": {
+        "Description": "Mean confidence of the fused labels over the structure: share of the weights for the "
+        "label chosen, 1 at best"
+    },
+    "atlas": {"Description": "Atlas that all others labelled"},
+    "fusion": {"Description": "How the labels of the others were fused"},
+    "volume_bias_percent": {
+        "Description": "Volume of the fused labels less that of the own, over that of the own",
+        "Units": "%",
+    },
     "dice": {"Description": "Dice overlap of fused and own labels, 1 at best"},
     "surface_distance_mm": {"Description": "Mean distance between the surfaces, both ways", "Units": "mm"},
     "hausdorff95_mm": {"Description": "95th percentile of the distances between the surfaces", "Units": "mm"},
@@ -97,7 +107,8 @@ def collect_tables(
     Parameters
     ----------
     folders : sequence of Path
-        ``<kind>/<batch>`` of the kinds population, atlas, pairwise and measured.
+        ``<kind>/<batch>`` of the kinds population, template_library, atlas, validation, pairwise and
+        measured.
     template : Path or None
         Folder of the last iteration of the template; its neighbours are the other iterations.
     outputs : mapping
@@ -110,10 +121,13 @@ def collect_tables(
         if name == "convergence":
             assert template is not None
             frame = pd.DataFrame(read_json(template / STATE)["rows"])
+        elif name == "atlas_validation":
+            frame = _put_together(folders, "validation", name, ["atlas", "fusion", "label", "structure"])
+        elif name == "registrations":
+            frame = _join(_registrations(folders, template), people)
         else:
-            registrations = name == "registrations"
-            rows = _registrations(folders, template) if registrations else _measured(folders, name)
-            frame = _join(rows, people)
+            columns = ["member", "segmentation", "label", "structure"]
+            frame = _join(_put_together(folders, "measured", name, columns), people)
         write_table(file, frame, DICTIONARY)
 
 
@@ -129,14 +143,14 @@ def _registrations(folders: Sequence[Path], template: Path | None) -> pd.DataFra
                 rows += [
                     row | {"fixed": "template"} for row in done if f"{row['iteration']:02d}" == iteration.name
                 ]
-    for kind in ("pairwise", "atlas", "population"):
+    for kind in ("pairwise", "template_library", "validation", "atlas", "population"):
         for folder in folders:
             if folder.parent.name != kind:
                 continue
             for key, entry in read_manifest(folder).items():
                 if entry["status"] != "ok":
                     continue
-                if kind == "atlas":
+                if "registrations" in entry:
                     rows += [
                         {"member": key, "stage": kind, "fixed": key, "moving": each["atlas"], **each}
                         for each in entry["registrations"]
@@ -152,12 +166,11 @@ def _registrations(folders: Sequence[Path], template: Path | None) -> pd.DataFra
     return frame
 
 
-def _measured(folders: Sequence[Path], name: str) -> pd.DataFrame:
-    files = [folder / f"{name}.tsv" for folder in folders if folder.parent.name == "measured"]
+def _put_together(folders: Sequence[Path], kind: str, name: str, columns: Sequence[str]) -> pd.DataFrame:
+    """Rows of one table of all folders of a kind; the columns alone where there are none."""
+    files = [folder / f"{name}.tsv" for folder in folders if folder.parent.name == kind]
     frames = [read_table(file) for file in files if file.exists()]
-    if not frames:
-        return pd.DataFrame(columns=["member", "segmentation", "label", "structure"])
-    return pd.concat(frames, ignore_index=True)
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(columns))
 
 
 def _join(frame: pd.DataFrame, people: pd.DataFrame) -> pd.DataFrame:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import platform
 import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numba
@@ -15,10 +17,13 @@ from regcore.image import Image
 from regcore.io.cohort import Member
 from regcore.io.nifti import read_image, write_image
 from regcore.io.tables import write_json
+from regcore.labels.fuse import FUSIONS
 from regcore.registration import DeformableSettings, LinearSettings, RegistrationSettings, register
 from regcore.registration.settings import DEFORMABLE_MODELS, REGULARISERS
 from regcore.space import Grid
 from regcore.study.atlas import atlas_batch
+from regcore.study.atlases import Atlas
+from regcore.study.carry import Places, register_library
 from regcore.study.config import (
     AtlasSettings,
     PopulationSettings,
@@ -27,13 +32,15 @@ from regcore.study.config import (
     TemplateStage,
 )
 from regcore.study.gather import gather_template
+from regcore.study.manifest import located
 from regcore.study.measure import measure_batch
 from regcore.study.outputs import Layout
-from regcore.study.plan import Atlas
 from regcore.study.population import population_batch
 from regcore.study.prepare import prepare_member
+from regcore.study.priors import atlas_priors
 from regcore.study.publish import publish_template
 from regcore.study.template import centre_batch, register_batch, template_grid
+from regcore.study.validation import validate_atlas
 
 SIZE = 24
 
@@ -100,7 +107,7 @@ def tiny_study(root: Path) -> Layout:
     population = work / "population" / "all"
     for interpolation in ("linear", "cubic"):
         settings = PopulationSettings(interpolation)
-        population_batch(prepared, registered, template, population, layout, labels, settings)
+        population_batch(prepared, registered, template, population, layout, labels, None, settings)
     files = {
         "template": layout.template_image,
         "mask": layout.template_mask,
@@ -110,19 +117,7 @@ def tiny_study(root: Path) -> Layout:
         "description": layout.of_template("template_description.json"),
     }
     publish_template([population], template, files, layout.template)
-    atlases = [Atlas(member.key, member.image, Path(labels[member.key]), True) for member in members[:2]]
-    for fusion in ("majority", "local"):
-        settings_of = AtlasSettings(fusion=fusion, registration=stages[1].registration)
-        atlas_batch(
-            [members[2].key],
-            atlases,
-            prepared,
-            [population],
-            work / "atlas" / "all",
-            layout,
-            None,
-            settings_of,
-        )
+    _label(members, labels, Places.of(layout, prepared, [population]), stages[1].registration)
     measured, fused = work / "measured" / "all", [work / "atlas" / "all"]
     plain = TablesSettings()
     measure_batch(prepared, population, fused, measured, layout, labels, {}, "Cohort", plain, "neurological")
@@ -131,3 +126,22 @@ def tiny_study(root: Path) -> Layout:
         chosen = DeformableSettings("mi", model=model, regulariser=regulariser, shrink=(2,), iterations=(2,))
         register(fixed, moving, RegistrationSettings((), chosen))
     return layout
+
+
+def _label(
+    members: Sequence[Member], labels: Mapping[str, str], places: Places, registration: RegistrationSettings
+) -> None:
+    """Two atlases onto the template, each other and the third member, in every way and by every fusion."""
+    atlases = [Atlas(member.key, member.image, Path(labels[member.key]), True) for member in members[:2]]
+    last, work, layout = members[2].key, places.layout.work, places.layout
+    settings = AtlasSettings(registration=registration)
+    through = replace(settings, route="template_library")
+    library = work / "template_library" / last
+    register_library(last, atlases, places, library, through)
+    beyond = replace(places, library=located([library]))
+    validate_atlas(
+        atlases[0].key, atlases, beyond, work / "validation" / atlases[0].key, None, through, FUSIONS
+    )
+    atlas_priors(atlases, places, layout.priors(settings.name), None, settings)
+    for fusion in FUSIONS:
+        atlas_batch([last], atlases, places, work / "atlas" / "all", None, replace(settings, fusion=fusion))

@@ -11,8 +11,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import numba
 import numpy as np
+
+from regcore.kernels.compiled import compiled
 
 BLOCK_PLANES = 8
 BLOCK_VOXELS = 1 << 15
@@ -20,10 +21,10 @@ BLOCK_VOXELS = 1 << 15
 SMALL = 1 << 14
 """Arrays of fewer values are worked on by one thread, with the same bits."""
 
-kernel = numba.njit(nogil=True, cache=True, fastmath=True, error_model="numpy")
+kernel = compiled()
 """Decorator of block kernels: ``kernel(start, stop, ...)`` works on planes ``start`` to ``stop``."""
 
-inline = numba.njit(nogil=True, cache=True, fastmath=True, error_model="numpy", inline="always")
+inline = compiled(inline="always")
 """Decorator of the per-voxel arithmetic that kernels share."""
 
 _threads = 0

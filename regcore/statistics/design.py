@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -167,7 +168,7 @@ def build_design(
     wanted = people[list(formula.covariates)].reset_index(drop=True)
     gone = wanted.isna().to_numpy()
     left_out = {
-        place: f"{', '.join(name for name, lacks in zip(formula.covariates, row, strict=True) if lacks)} is missing"
+        place: f"{', '.join(itertools.compress(formula.covariates, row))} is missing"
         for place, row in enumerate(gone)
         if row.any()
     }

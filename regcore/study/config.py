@@ -242,7 +242,7 @@ class TablesSettings:
 
 @dataclass(frozen=True)
 class MorphometrySettings:
-    """Smoothing of the log-Jacobians: full width at half maximum, mm; three of the template's voxels if None."""
+    """Smoothing of the log-Jacobians: width at half maximum, mm; three voxels of the template if None."""
 
     fwhm_mm: float | None = None
 

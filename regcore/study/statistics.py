@@ -44,7 +44,7 @@ COLUMNS: dict[str, dict[str, Any]] = {
     "structure": DICTIONARY["structure"],
     "took_part": {
         "Description": "Whether the member is a row of the design",
-        "Levels": {"yes": "", "no": ""},
+        "Levels": {"yes": "a row of the matrix", "no": "see reason"},
     },
     "reason": {"Description": "Why not"},
     "contrast": {"Description": "What is tested"},

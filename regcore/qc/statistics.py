@@ -12,6 +12,7 @@ import scipy.stats
 from matplotlib import colormaps
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from regcore.image import Image
 from regcore.qc.figures import DPI, canvas_of_planes, draw_plane, name_sides, png_bytes, window
@@ -24,10 +25,10 @@ MOST_STRUCTURES = 40
 COLOURS = "RdBu_r"
 NUMBERS = {
     "LargestAbsoluteT": "largest |t|",
-    "ThresholdT": "|t| at family-wise p 0.05",
-    "VoxelsFwe": "voxels at family-wise p 0.05",
+    "ThresholdT": "|t| for family-wise p = 0.05",
+    "VoxelsFwe": "voxels with family-wise p ≤ 0.05",
     "VoxelsFweTfce": "with clusters enhanced (TFCE)",
-    "VoxelsFdr": "at FDR 0.05",
+    "VoxelsFdr": "with false discovery rate ≤ 0.05",
 }
 CONTOUR = "#ffe45c"
 
@@ -240,6 +241,9 @@ def agreement_figure(volumes: pd.DataFrame, jacobians: pd.DataFrame, consistency
             xytext=(4, 3), textcoords="offset points", fontsize=6.8, color=INK, parse_math=False,
         )  # fmt: skip
     right.set_xscale("log")
+    right.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    right.xaxis.set_major_formatter("{x:,g}")
+    right.xaxis.set_minor_formatter("")
     right.set_ylim(min(-0.05, float(known["correlation"].min()) - 0.05 if len(known) else 0.0), 1.05)
     right.set_xlabel("mean label volume (mm³)", fontsize=8.5, color=INK)
     right.set_ylabel("correlation over members", fontsize=8.5, color=INK)

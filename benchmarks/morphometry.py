@@ -19,39 +19,10 @@ from benchmarks.pairwise import Setup, source_mark
 from regcore.errors import InputError
 from regcore.image import Image
 from regcore.io.nifti import read_image, read_labels
-from regcore.io.tables import read_table, write_text
+from regcore.io.tables import read_table, read_text, write_text
 from regcore.kernels.enhance import face_neighbours
 from regcore.statistics import fit_contrast, permute
 
-MOUSE = """\
-cohort: {source: cohort.tsv, suffix: T2w}
-targets: [template, population, tables, statistics, report]
-template:
-  name: Mouse
-  stop_mm: 0.01
-  stages:
-    - {name: rigid, repeats: 2, linear: [{model: rigid, shrink: [4], iterations: [40], rotations_deg: 15}]}
-    - {name: affine, repeats: 2, linear: [{model: affine, shrink: [4, 2], iterations: [30, 15]}]}
-    - {name: coarse, repeats: 2, deformable: {shrink: [4], iterations: [30], field_sigma_vox: 0.6}}
-    - {name: medium, repeats: 2, deformable: {shrink: [2], iterations: [20], field_sigma_vox: 0.6}}
-    - {name: fine, repeats: 4, deformable: {shrink: [1], iterations: [12], field_sigma_vox: 0.6}}
-statistics:
-  designs:
-    labels: {formula: volume ~ genotype, reference: {genotype: wildtype}}
-    jacobians: {formula: integrated_volume ~ genotype, reference: {genotype: wildtype}}
-    maps: {formula: logjac ~ genotype, reference: {genotype: wildtype}}
-"""
-BRAINS = """\
-cohort: {source: %s, labels_from: derivatives/dlmuse}
-targets: [template, population, tables, statistics, report]
-template: {name: IXI}
-statistics:
-  mask: labels
-  designs:
-    labels: {formula: volume ~ age + sex}
-    jacobians: {formula: integrated_volume ~ age + sex}
-    maps: {formula: absolute_logjac ~ age + sex}
-"""
 VENTRICLES = ("LateralVentricle", "InfLatVentricle", "3rdVentricle", "Ventricle")
 STUDIES = ("mouse", "brains")
 NULL_RUNS = 200
@@ -69,17 +40,17 @@ def morphometry_rows(
     setup : Setup
         The studies are kept in its folder.
     results : Path, optional
-        Results of the workflow on ``brains`` with the designs of `BRAINS`; made if not given.
+        Results of the workflow on ``brains`` with the designs of ``brains.yaml``; made if not given.
     studies : tuple of str
     """
     found = {}
     if "mouse" in studies:
-        mouse = _study("mouse", MOUSE, setup)
+        mouse = _study("mouse", setup)
         effects = _both(mouse, "genotypetransgenic")
         found["mouse, transgenic less wild type"] = agreement(effects)
         found["mouse, permuted genotypes"] = null_rates(mouse, "maps", "genotypetransgenic", "rel")
     if "brains" in studies:
-        brains = results or _study("brains", BRAINS % (data_folder() / "brains"), setup)
+        brains = results or _study("brains", setup)
         effects = _both(brains, "age")
         found["brains, change a year"] = agreement(effects)
         chosen = effects[effects["structure"].str.contains("|".join(VENTRICLES))]
@@ -88,12 +59,14 @@ def morphometry_rows(
     return found
 
 
-def _study(name: str, config: str, setup: Setup) -> Path:
+def _study(name: str, setup: Setup) -> Path:
+    """Results of the workflow with a configuration beside this file."""
     folder = setup.work / "morphometry" / f"{name}-{source_mark()}"
     if not (folder / "results" / "report.html").exists():
         if name == "mouse":
             write_text(folder / "cohort.tsv", mouse_cohort())
-        write_text(folder / "config.yaml", config)
+        config = read_text(Path(__file__).with_name(f"{name}.yaml"))
+        write_text(folder / "config.yaml", config.replace("FOLDER", str(data_folder() / name)))
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
         command += ["--profile", str(ROOT / "profiles" / "default"), "--directory", str(folder)]
         command += ["--configfile", str(folder / "config.yaml"), "--cores", str(setup.threads)]
@@ -113,7 +86,7 @@ def mouse_cohort() -> str:
         name = image.name.removesuffix(".nii.gz")
         genotype = "wildtype" if name.endswith("WT") else "transgenic"
         files = [str(root / kind / image.name) for kind in ("images", "masks", "labels")]
-        lines.append("\t".join([f"sub-{name.replace('_', '')}", *files, genotype]))
+        lines.append("\t".join([f"sub-{int(name.split('_')[2]):02d}", *files, genotype]))
     if len(lines) < 2:
         raise InputError(f"{root}: expected images, masks and labels, found none")
     return "\n".join(lines) + "\n"

@@ -158,7 +158,11 @@ def test_sessions_need_a_random_intercept_and_get_mixed_models(layout: Layout) -
             True,
             "random: expected participant_id or a covariate",
         ),
-        (DesignSettings("logjac ~ age", random="participant_id"), True, "random: expected participant_id to repeat"),
+        (
+            DesignSettings("logjac ~ age", random="participant_id"),
+            True,
+            "random: expected participant_id to repeat",
+        ),
         (DesignSettings("logjac ~ age", reference={"group": "a"}), True, "reference: expected covariates of"),
         (DesignSettings("logjac ~ group", {"x": {"group[c]": 1}}), True, "contrasts.x: expected columns"),
     ],

@@ -113,6 +113,8 @@ def test_the_reference_level_is_chosen_and_who_lacks_a_value_is_listed() -> None
 def test_contrasts_name_columns_of_the_design() -> None:
     with pytest.raises(InputError, match=r"contrasts.x: expected columns of the design \(Intercept, age\)"):
         build_contrasts(["Intercept", "age"], {"x": {"sex": 1}})
+    with pytest.raises(InputError, match="contrasts: expected names"):
+        build_contrasts(["Intercept", "g[a b]", "g[ab]"])
     with pytest.raises(InputError, match="weight other than 0"):
         build_contrasts(["Intercept", "age"], {"x": {"age": 0}})
 

@@ -278,7 +278,13 @@ def build_contrasts(
     """
     if not wanted:
         tested = [column for column in columns if column != INTERCEPT] or list(columns)
-        wanted = {re.sub(r"[^A-Za-z0-9]", "", column.replace(":", "X")): {column: 1.0} for column in tested}
+        short = [re.sub(r"[^A-Za-z0-9]", "", column.replace(":", "X")) for column in tested]
+        if len(set(short)) < len(short):
+            raise InputError(
+                f"contrasts: expected names for columns that have the same letters and digits, found "
+                f"{', '.join(tested)}"
+            )
+        wanted = {name: {column: 1.0} for name, column in zip(short, tested, strict=True)}
     found = []
     for name, weights in wanted.items():
         unknown = [column for column in weights if column not in columns]

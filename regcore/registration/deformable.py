@@ -15,13 +15,13 @@ import numpy.typing as npt
 from regcore.image import Image
 from regcore.kernels.compose import compose, longest_vector
 from regcore.kernels.fields import displacement_gradient, resize_field
-from regcore.kernels.layout import empty_field, from_components
+from regcore.kernels.layout import components, empty_field, from_components
 from regcore.kernels.sample import sample_linear, sample_linear_gradient, sample_nearest
 from regcore.kernels.smooth import gaussian_smooth
 from regcore.registration.linear import IterationRow
 from regcore.registration.pyramid import finest_spacing, level_factors
 from regcore.registration.settings import DeformableSettings
-from regcore.registration.similarity import Channel, Metric, at_level
+from regcore.registration.similarity import Channel, Metric, at_levels, with_measures
 from regcore.space import Grid
 from regcore.transforms import Affine
 
@@ -29,7 +29,12 @@ Float32 = npt.NDArray[np.float32]
 
 
 def onto_grid(field: Float32, old: Grid, new: Grid) -> Float32:
-    """A displacement field in voxels of `old`, on `new`, whose axes are parallel to those of `old`."""
+    """A displacement field in voxels of `old`, on `new`, whose axes are parallel to those of `old`.
+
+    Where the grids are the same it is the field itself.
+    """
+    if old.shape == new.shape and (old.affine == new.affine).all():
+        return field
     matrix = old.inverse_affine @ new.affine
     return resize_field(field, np.diag(matrix)[:3], matrix[:3, 3], new.shape)
 
@@ -73,17 +78,23 @@ def register_deformable(
     """
     rows: list[IterationRow] = []
     field, field_grid = initial, fixed.grid
-    if field is None:
-        field = from_components(np.zeros((3, *fixed.grid.shape), np.float32))
-    for number, (shrink, iterations) in enumerate(settings.levels(finest_spacing(fixed.grid))):
-        if iterations == 0:
-            continue
-        target = level_factors(fixed.grid, shrink) * fixed.grid.spacing
-        # the moving image has axes of its own: smooth it for the finest target along all of them
-        finest = float(target[np.array(fixed.grid.shape) > 1].min())
-        pairs = at_level([Channel(fixed, moving), *channels], target, finest, settings)
-        coarse_grid = pairs[0][0].fixed.grid
-        field = onto_grid(field, field_grid, coarse_grid)
+    plan = [
+        (number, level_factors(fixed.grid, shrink) * fixed.grid.spacing, iterations)
+        for number, (shrink, iterations) in enumerate(settings.levels(finest_spacing(fixed.grid)))
+        if iterations > 0
+    ]
+    # the moving image has axes of its own: smooth it for the finest target along all of them
+    targets = [(target, float(target[np.array(fixed.grid.shape) > 1].min())) for _, target, _ in plan]
+    levels = at_levels([Channel(fixed, moving), *channels], targets)
+    for number, _, iterations in plan:
+        current = levels.pop(0)
+        coarse_grid = current[0].fixed.grid
+        scratch = empty_field(coarse_grid.shape)
+        pairs = with_measures(current, settings, scratch)
+        field = _zeros(coarse_grid) if field is None else onto_grid(field, field_grid, coarse_grid)
+        if field is initial:
+            # what was given stays as it is
+            field = from_components(components(field).copy())
         field_grid = coarse_grid
         part = None if drift is None else onto_grid(drift, fixed.grid, coarse_grid) / np.float32(iterations)
         field = _run_level(
@@ -92,6 +103,7 @@ def register_deformable(
             affine,
             field,
             part,
+            scratch,
             fixed_mask,
             moving_mask,
             number,
@@ -99,7 +111,12 @@ def register_deformable(
             rows,
             progress,
         )
-    return onto_grid(field, field_grid, fixed.grid), rows
+    field = _zeros(fixed.grid) if field is None else onto_grid(field, field_grid, fixed.grid)
+    return field, rows
+
+
+def _zeros(grid: Grid) -> Float32:
+    return from_components(np.zeros((3, *grid.shape), np.float32))
 
 
 def _run_level(
@@ -108,6 +125,7 @@ def _run_level(
     affine: Affine,
     field: Float32,
     drift: Float32 | None,
+    scratch: Float32,
     fixed_mask: Image | None,
     moving_mask: Image | None,
     number: int,
@@ -118,13 +136,13 @@ def _run_level(
     grid = channels[0][0].fixed.grid
     weights = level_weights(grid, fixed_mask)
     shape = grid.shape
-    buffers = np.empty(shape, np.float32), empty_field(shape)
-    update, other = empty_field(shape), empty_field(shape)
+    warped, update = np.empty(shape, np.float32), empty_field(shape)
+    extra = empty_field(shape) if len(channels) > 1 else update
     flat = [axis for axis, n in enumerate(shape) if n == 1]
     energies: list[float] = []
     for iteration in range(1, iterations + 1):
         counted = _with_moving_mask(weights, moving_mask, affine, grid, field)
-        energy = _energy(channels, affine, field, counted, buffers, update, other)
+        energy = _energy(channels, affine, field, counted, warped, update, extra)
         energies.append(energy)
         row = IterationRow("deformable", number, iteration, energy, energy)
         rows.append(row)
@@ -134,14 +152,14 @@ def _run_level(
             break
         for axis in flat:
             update[..., axis] = 0
-        step = gaussian_smooth(update, settings.update_sigma_vox, out=other)
+        step = gaussian_smooth(update, settings.update_sigma_vox, out=scratch)
         longest = longest_vector(step)
         if longest == 0:
             break
         scale = -settings.step_vox / longest
         if drift is not None:
             step -= drift / np.float32(scale)
-        # three buffers take turns: nothing is written where it is read
+        # the fields take turns: nothing is written where it is read
         if settings.field_sigma_vox > 0:
             gaussian_smooth(compose(field, step, scale, out=update), settings.field_sigma_vox, out=field)
         else:
@@ -154,19 +172,22 @@ def _energy(
     affine: Affine,
     field: Float32,
     weights: Float32,
-    buffers: tuple[Float32, Float32],
+    warped: Float32,
     out: Float32,
-    scratch: Float32,
+    extra: Float32,
 ) -> float:
-    """Sum of the measures of all channels under a displacement; its derivative into `out`."""
+    """Sum of the measures of all channels under a displacement; its derivative into `out`.
+
+    `warped` and, from the second channel on, `extra` are written to as well.
+    """
     total = 0.0
     for number, ((fixed, moving, weight, _), metric) in enumerate(channels):
         matrix = moving.grid.inverse_affine @ affine.matrix @ fixed.grid.affine
-        warped, image_gradient = sample_linear_gradient(moving.data, matrix, field, out=buffers)
+        part = extra if number else out
+        sample_linear_gradient(moving.data, matrix, field, out=(warped, part))
         value, slope = metric(warped, weights)
         total += weight * value
-        part = scratch if number else out
-        displacement_gradient(slope, image_gradient, matrix, out=part)
+        displacement_gradient(slope, part, matrix, out=part)
         if weight != 1:
             part *= np.float32(weight)
         if number:

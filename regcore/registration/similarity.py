@@ -11,12 +11,14 @@ import numpy.typing as npt
 
 from regcore.errors import InputError
 from regcore.image import Image
+from regcore.kernels.layout import components
 from regcore.metrics import ecc, lncc, mi, mind, ncc, nmi, sad, ssd
 from regcore.registration.pyramid import level
 from regcore.registration.settings import METRICS, DeformableSettings, LinearSettings
 from regcore.space import Array
 
 Float32 = npt.NDArray[np.float32]
+PERCENTILE_SAMPLE = 1 << 19
 Settings = LinearSettings | DeformableSettings
 Metric = Callable[[Float32, Float32 | None], tuple[float, Float32]]
 """Takes the warped image and the weights; returns a value, smaller is better, and its gradient."""
@@ -57,25 +59,40 @@ def unit_range(image: Image, mask: Image | None = None) -> Image:
         inside = data[mask.data > 0]
         if inside.size == 0:
             raise InputError("mask: expected at least one voxel, found an empty mask")
-    low = float(np.percentile(inside, 0.1))
-    positive = inside[inside > low]
-    high = float(np.percentile(positive, 99.5)) if positive.size else low
+    # so many, spread evenly, tell as much as all do; an odd number of steps does not fall into a row's period
+    low, high = _ends(inside.reshape(-1)[:: (inside.size // PERCENTILE_SAMPLE) | 1])
+    if high <= low:
+        low, high = _ends(inside)
     if high <= low:
         raise InputError("image: expected at least two intensities, found a constant image")
-    return Image(np.clip((data - np.float32(low)) / np.float32(high - low), 0, 1.2), image.grid)
+    data -= np.float32(low)
+    data /= np.float32(high - low)
+    return Image(np.clip(data, 0, 1.2, out=data), image.grid)
 
 
-def _lncc(fixed: Float32, settings: Settings) -> Metric:
-    out, scratch = np.empty_like(fixed), np.empty((3, *fixed.shape), np.float32)
-    buffers = {"out": out, "scratch": scratch, "prepared": lncc.prepare(fixed, settings.radius)}
+def _ends(values: Float32) -> tuple[float, float]:
+    low = float(np.percentile(values, 0.1))
+    positive = values[values > low]
+    return low, float(np.percentile(positive, 99.5)) if positive.size else low
+
+
+def _lncc(fixed: Float32, settings: Settings, scratch: Float32 | None) -> Metric:
+    scratch = np.empty((3, *fixed.shape), np.float32) if scratch is None else components(scratch)
+    buffers = {
+        "out": np.empty_like(fixed),
+        "scratch": scratch,
+        "prepared": lncc.prepare(fixed, settings.radius),
+    }
     return partial(lncc.value_and_gradient, fixed, radius=settings.radius, **buffers)
 
 
-def _entropies(measure: Callable[..., tuple[float, Float32]], fixed: Float32, settings: Settings) -> Metric:
+def _entropies(
+    measure: Callable[..., tuple[float, Float32]], fixed: Float32, settings: Settings, _: Float32 | None
+) -> Metric:
     return partial(measure, fixed, bins=settings.bins, smooth_fixed=settings.model == "symmetric")
 
 
-def _mind(fixed: Float32, settings: Settings) -> Metric:
+def _mind(fixed: Float32, settings: Settings, _: Float32 | None) -> Metric:
     sigma, dilation = settings.patch_sigma_vox, settings.dilation
     prepared = mind.prepare(fixed, sigma, dilation)
     return partial(
@@ -83,10 +100,10 @@ def _mind(fixed: Float32, settings: Settings) -> Metric:
     )
 
 
-MEASURES: dict[str, Callable[[Float32, Settings], Metric]] = {
-    "ssd": lambda fixed, settings: partial(ssd.value_and_gradient, fixed),
-    "sad": lambda fixed, settings: partial(sad.value_and_gradient, fixed, epsilon=settings.epsilon),
-    "ncc": lambda fixed, settings: partial(ncc.value_and_gradient, fixed),
+MEASURES: dict[str, Callable[[Float32, Settings, Float32 | None], Metric]] = {
+    "ssd": lambda fixed, settings, _: partial(ssd.value_and_gradient, fixed),
+    "sad": lambda fixed, settings, _: partial(sad.value_and_gradient, fixed, epsilon=settings.epsilon),
+    "ncc": lambda fixed, settings, _: partial(ncc.value_and_gradient, fixed),
     "lncc": _lncc,
     "mi": partial(_entropies, mi.value_and_gradient),
     "nmi": partial(_entropies, nmi.value_and_gradient),
@@ -96,7 +113,9 @@ MEASURES: dict[str, Callable[[Float32, Settings], Metric]] = {
 assert tuple(MEASURES) == METRICS
 
 
-def similarity(fixed: Float32, settings: Settings, metric: str | None = None) -> Metric:
+def similarity(
+    fixed: Float32, settings: Settings, metric: str | None = None, scratch: Float32 | None = None
+) -> Metric:
     """The measure that `settings` name, with everything that depends on the fixed image alone done once.
 
     Parameters
@@ -106,6 +125,8 @@ def similarity(fixed: Float32, settings: Settings, metric: str | None = None) ->
     settings : LinearSettings or DeformableSettings
     metric : str, optional
         Another measure than that of the settings.
+    scratch : float32 array, shape (X, Y, Z, 3), optional
+        A field from `empty_field` that every call may write to.
 
     Returns
     -------
@@ -120,12 +141,36 @@ def similarity(fixed: Float32, settings: Settings, metric: str | None = None) ->
     >>> round(value, 6)
     0.0
     """
-    return MEASURES[metric or settings.metric](fixed, settings)
+    return MEASURES[metric or settings.metric](fixed, settings, scratch)
 
 
-def at_level(
-    channels: Sequence[Channel], fixed_mm: Array | float, moving_mm: float, settings: Settings
+def at_levels(
+    channels: Sequence[Channel], targets: Sequence[tuple[Array | float, float]]
+) -> list[list[Channel]]:
+    """Channels smoothed for, and resampled to, the voxel sizes of every level of a pyramid.
+
+    Parameters
+    ----------
+    channels : sequence of Channel
+    targets : sequence of (float or array of shape (3,), float)
+        Voxel size of the fixed and of the moving images of each level, mm, coarse to fine.
+
+    Returns
+    -------
+    list of list of Channel
+        In the order of `targets`. Every level is made from the next finer one: what Gaussians smooth adds
+        up, and only the finest goes through all voxels.
+    """
+    levels: list[list[Channel]] = []
+    finer = list(channels)
+    for fixed_mm, moving_mm in reversed(targets):
+        finer = [c._replace(fixed=level(c.fixed, fixed_mm), moving=level(c.moving, moving_mm)) for c in finer]
+        levels.append(finer)
+    return levels[::-1]
+
+
+def with_measures(
+    channels: Sequence[Channel], settings: Settings, scratch: Float32 | None = None
 ) -> list[tuple[Channel, Metric]]:
-    """Channels smoothed for, and resampled to, the voxel sizes of a level, each with its measure."""
-    coarse = [c._replace(fixed=level(c.fixed, fixed_mm), moving=level(c.moving, moving_mm)) for c in channels]
-    return [(channel, similarity(channel.fixed.data, settings, channel.metric)) for channel in coarse]
+    """Channels of a level, each with its measure, which may write to `scratch` (see `similarity`)."""
+    return [(c, similarity(c.fixed.data, settings, c.metric, scratch)) for c in channels]

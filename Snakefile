@@ -14,7 +14,9 @@ include: "rules/template.smk"
 include: "rules/population.smk"
 include: "rules/atlas.smk"
 include: "rules/pairwise.smk"
+include: "rules/morphometry.smk"
 include: "rules/tables.smk"
+include: "rules/statistics.smk"
 include: "rules/report.smk"
 
 
@@ -25,6 +27,7 @@ localrules:
     population,
     atlas,
     tables,
+    statistics,
     report,
 
 
@@ -58,6 +61,11 @@ rule atlas:
 rule tables:
     input:
         TABLES,
+
+
+rule statistics:
+    input:
+        STATISTICS,
 
 
 rule report:

@@ -16,6 +16,7 @@ from benchmarks.fusion import FUSION, fusion_row
 from benchmarks.made import small_pair
 from benchmarks.measure import measure
 from benchmarks.methods import METHODS, ROOT, command, environment
+from benchmarks.morphometry import STUDIES, morphometry_rows
 from benchmarks.pairwise import Setup, kept_results, machine, newest_mark, run_pairs, source_mark
 from benchmarks.peers import Job
 from benchmarks.tables import markdown, replace_sections, section
@@ -23,7 +24,7 @@ from benchmarks.template import template_row
 from regcore.errors import InputError
 from regcore.kernels.parallel import set_threads
 
-WHOLE = ["template", "atlas", "fusion"]
+WHOLE = ["template", "atlas", "fusion", "morphometry"]
 USUAL = [name for name in METHODS if name != "ants-full"]
 RESULTS = ROOT / "benchmarks" / "RESULTS.md"
 PICTURE = ROOT / "docs" / "images" / "benchmarks.png"
@@ -87,7 +88,16 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--repeats", type=int, default=1, help="times each pair is timed; the median counts")
     parser.add_argument(
-        "--results", type=Path, help="atlas row: results of the workflow on the folder brains"
+        "--results",
+        type=Path,
+        help="atlas and morphometry rows: results of the workflow on the folder brains",
+    )
+    parser.add_argument(
+        "--studies",
+        nargs="+",
+        choices=STUDIES,
+        default=STUDIES,
+        help="morphometry row: which (default: both)",
     )
     parser.add_argument("--ants-iterations", type=int, default=3, help="template row: of ants.build_template")
     parser.add_argument(
@@ -102,6 +112,10 @@ def _options() -> argparse.Namespace:
 
 
 def _print_whole(name: str, options: argparse.Namespace, setup: Setup) -> None:
+    if name == "morphometry":
+        for title, table in morphometry_rows(setup, options.results, tuple(options.studies)).items():
+            print(f"\n### {title}\n\n{markdown(table)}\n", flush=True)
+        return
     if name == "atlas":
         table = atlas_row(setup, options.results, options.pairs)
     elif name == "fusion":

@@ -16,6 +16,8 @@ from regcore.study import Plan, fingerprint
 
 try:
     PLAN = Plan.from_config(config)
+    if workflow.is_main_process:
+        PLAN.check_designs()
 except InputError as error:
     sys.exit(str(error))
 
@@ -26,7 +28,10 @@ LOGS = f"{WORK}/logs"
 BENCHMARKS = f"{WORK}/benchmarks"
 WARM = ancient(f"{WORK}/warm_cache.json")
 TEMPLATE = f"{RESULTS}/tpl-{STUDY.template.name}/template_description.json"
-POPULATION = [TEMPLATE, *(f"{WORK}/{folder}" for folder in PLAN.folders("population"))]
+POPULATION = [
+    TEMPLATE,
+    *(f"{WORK}/{folder}" for folder in PLAN.folders("population", "morphometry")),
+]
 PRIORS = {
     name: str(path) for name, path in PLAN.layout.priors(STUDY.atlas.name).items()
 }
@@ -35,6 +40,7 @@ ATLAS = [
     *(PRIORS.values() if PLAN.makes_priors else []),
 ]
 PAIRWISE = [f"{WORK}/{folder}" for folder in PLAN.folders("pairwise")]
+STATISTICS = [f"{RESULTS}/statistics/{name}" for name in PLAN.designs]
 TABLES = [f"{RESULTS}/tables/{name}.tsv" for name in PLAN.tables]
 EVERYTHING = [
     path
@@ -44,6 +50,7 @@ EVERYTHING = [
         "population": POPULATION,
         "atlas": ATLAS,
         "tables": [*TABLES, f"{RESULTS}/tables/runtime.tsv"],
+        "statistics": STATISTICS,
         "report": [f"{RESULTS}/report.html"],
     }.items()
     if target in STUDY.targets
@@ -55,5 +62,6 @@ STRICT = [f"{WORK}/strict.json"] if STUDY.strict else []
 wildcard_constraints:
     batch=r"[A-Za-z0-9+_-]+",
     key=r"[A-Za-z0-9+_-]+",
+    design=r"[A-Za-z0-9]+",
     iteration=r"\d\d",
     atlas=r"atlas-[A-Za-z0-9]+",

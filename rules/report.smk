@@ -56,6 +56,7 @@ rule make_report:
         tables=TABLES,
         runtime=f"{RESULTS}/tables/runtime.tsv",
         measured=[f"{WORK}/{folder}" for folder in PLAN.folders("measured")],
+        statistics=STATISTICS,
         templates=expand(
             f"{WORK}/template/{{iteration}}", iteration=PLAN.shown_iterations
         ),
@@ -77,6 +78,7 @@ rule make_report:
         layout=PLAN.layout,
         study=STUDY,
         covariates=PLAN.covariates(),
+        designs=PLAN.designs,
     script:
         "../scripts/make_report.py"
 

@@ -12,6 +12,7 @@ rule measure_batch:
             f"{WORK}/atlas/{{batch}}", batch=PLAN.atlas_folders(wildcards.batch)
         ),
         labels=lambda wildcards: PLAN.labels_of(wildcards.batch),
+        regions=list(PLAN.template_labels.values()),
     output:
         directory(f"{WORK}/measured/{{batch}}"),
     log:
@@ -30,6 +31,7 @@ rule measure_batch:
         layout=PLAN.layout,
         labels=lambda wildcards: PLAN.labels_by_member(wildcards.batch),
         names=PLAN.label_names_files,
+        regions=PLAN.template_labels,
         atlas_name=STUDY.atlas.name,
         settings=STUDY.tables,
         convention=STUDY.report.convention,

@@ -12,5 +12,6 @@ with job(snakemake.log[0], snakemake.threads):
         templates=paths(snakemake.input.templates),
         measured=paths(snakemake.input.measured),
         covariates=snakemake.params.covariates,
+        statistics=snakemake.params.designs,
         output=Path(snakemake.output[0]),
     )

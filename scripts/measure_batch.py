@@ -14,6 +14,7 @@ with job(snakemake.log[0], snakemake.threads):
         layout=snakemake.params.layout,
         labels=snakemake.params.labels,
         names=snakemake.params.names,
+        regions={kind: Path(path) for kind, path in snakemake.params.regions.items()},
         atlas_name=snakemake.params.atlas_name,
         settings=snakemake.params.settings,
         convention=snakemake.params.convention,

@@ -7,7 +7,7 @@ import numpy as np
 import pandas
 import pytest
 
-from benchmarks import fusion, pairwise, plot, tables
+from benchmarks import fusion, morphometry, pairwise, plot, tables
 from benchmarks.data import ROWS, Pair, Row
 from benchmarks.made import small_pair
 from benchmarks.measure import Cost
@@ -168,3 +168,17 @@ def test_every_task_has_a_command(tmp_path):
     assert line[line.index("--fixed-mask") + 1] == "mask.nii.gz"
     for method in METHODS.values():
         assert {row.task for row in ROWS.values()} <= set(method.settings)
+
+
+def test_morphometry_counts_signs_and_ranks():
+    labels = np.array([-8.0, -5, -1, 2, 6])
+    effects = pandas.DataFrame(
+        {
+            "percent_labels": labels,
+            "percent_jacobians": [-6.0, -5, 1, 2, 4],
+            "p_labels": [0.01, 0.02, 0.6, 0.3, 0.04],
+        }
+    )
+    table = morphometry.agreement(effects).set_index("structures")
+    assert table.loc["all", ["count", "same_sign", "spearman"]].tolist() == [5, 0.8, 1.0]
+    assert table.loc["p < 0.05 by labels", ["count", "same_sign"]].tolist() == [3, 1.0]

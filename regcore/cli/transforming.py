@@ -168,8 +168,11 @@ def jacobian(
         Path, typer.Option("--reference", "-r", help="Image of the fixed space, whose grid the map takes.")
     ],
     relative: Annotated[
-        bool, typer.Option("--relative", help="Leave the affine part out: shape, not size.")
+        bool, typer.Option("--relative", help="Leave the nearest affine out: shape, not size.")
     ] = False,
+    mask: Annotated[
+        Path | None, typer.Option(help="Where that affine is fitted, on the grid of the reference.")
+    ] = None,
     threads: Threads = 0,
 ) -> None:
     """Map where, and by how much, the moving image is larger.
@@ -180,13 +183,14 @@ def jacobian(
     \b
     regcore jacobian logjac.nii.gz -r template.nii.gz -t template_to_subject.h5
     """
-    check_output(output, IMAGE_NAMES, [reference, *transform])
+    check_output(output, IMAGE_NAMES, [reference, *transform, *([] if mask is None else [mask])])
 
-    from regcore.io.nifti import read_grid, write_image
+    from regcore.io.nifti import read_grid, read_labels, write_image
     from regcore.morphometry.jacobian import log_jacobian
 
     use_threads(threads)
-    write_image(output, log_jacobian(read_chain(transform), read_grid(reference), relative=relative))
+    inside = None if mask is None else read_labels(mask)
+    write_image(output, log_jacobian(read_chain(transform), read_grid(reference), relative, inside))
 
 
 def _grid(reference: Path | None) -> space.Grid | None:

@@ -14,6 +14,19 @@ from regcore.image import Image
 if TYPE_CHECKING:
     import pandas
 
+IDENTIFIERS = ("member", "participant_id", "session_id", "segmentation", "label", "structure")
+VOLUMES = ("volume_mm3", "integrated_volume_mm3")
+AGREEMENT = (
+    "segmentation",
+    "label",
+    "structure",
+    "members",
+    *VOLUMES,
+    "bias_percent",
+    "spread_percent",
+    "correlation",
+)
+
 
 def structure_volumes(
     labels: Image, names: Mapping[int, str] | None = None, intracranial: Image | float | None = None
@@ -74,7 +87,7 @@ def structure_volumes(
 def structure_jacobians(
     absolute: Image, relative: Image, labels: Image, names: Mapping[int, str] | None = None
 ) -> pandas.DataFrame:
-    """Mean and standard deviation of the log-Jacobians within every structure.
+    """Mean and standard deviation of the log-Jacobians within every structure, and its integrated volume.
 
     Parameters
     ----------
@@ -88,13 +101,24 @@ def structure_jacobians(
     Returns
     -------
     DataFrame
-        ``label, structure, voxels, absolute_mean, absolute_sd, relative_mean, relative_sd``; the natural
-        logarithm, above 0 where the subject is larger; NaN for a structure without voxels.
+        ``label, structure, voxels, absolute_mean, absolute_sd, relative_mean, relative_sd,
+        integrated_volume_mm3``. The means are of the natural logarithm, above 0 where the subject is larger;
+        NaN for a structure without voxels. The integrated volume is that of the structure in the subject: the
+        integral of the Jacobian determinant over the template's label, mm3.
 
     Raises
     ------
     InputError
         If the grids differ, or labels are not integers.
+
+    Examples
+    --------
+    >>> from regcore.space import Grid
+    >>> grid = Grid((2, 1, 1), np.diag([2.0, 1.0, 1.0, 1.0]))
+    >>> twice = Image(np.full((2, 1, 1), np.log(2), np.float32), grid)
+    >>> labels = Image(np.array([0, 3], np.int32).reshape(2, 1, 1), grid)
+    >>> structure_jacobians(twice, twice, labels)["integrated_volume_mm3"].round(4).tolist()
+    [4.0]
     """
     import pandas
 
@@ -120,7 +144,59 @@ def structure_jacobians(
         squares = np.bincount(ranks, weights=(values - mean[ranks]) ** 2, minlength=len(numbers))
         columns[f"{kind}_mean"] = mean
         columns[f"{kind}_sd"] = np.sqrt(squares / divisor)
+    grown = np.exp(absolute.data.ravel()[inside].astype(np.float64))
+    integral = np.bincount(ranks, weights=grown, minlength=len(numbers))
+    columns["integrated_volume_mm3"] = np.where(counts > 0, integral * labels.grid.voxel_volume, np.nan)
     return pandas.DataFrame(columns)
+
+
+def volume_agreement(jacobians: pandas.DataFrame, volumes: pandas.DataFrame) -> pandas.DataFrame:
+    """How well integrated Jacobians agree with the volumes of labels, structure by structure.
+
+    Both measure the same structure of the same member, the one through the transform alone, the other on the
+    member's own label map. A bias says that the template's label is larger or smaller than what it stands
+    for; a low correlation, that the transforms do not follow the members.
+
+    Parameters
+    ----------
+    jacobians, volumes : DataFrame
+        A row a member and structure, with the same identifying columns, `integrated_volume_mm3` in one and
+        `volume_mm3` in the other.
+
+    Returns
+    -------
+    DataFrame
+        ``segmentation, label, structure, members, volume_mm3, integrated_volume_mm3`` (means),
+        ``bias_percent`` (integrated over label volume, geometric mean, less one), ``spread_percent``
+        (standard deviation of the log ratio) and ``correlation`` (Pearson, over members; NaN with fewer than
+        three, or where a volume does not vary).
+    """
+    import pandas
+
+    if jacobians.empty or volumes.empty:
+        return pandas.DataFrame(columns=list(AGREEMENT))
+    keys = [name for name in IDENTIFIERS if name in jacobians and name in volumes]
+    both = jacobians[[*keys, "integrated_volume_mm3"]].merge(volumes[[*keys, "volume_mm3"]], on=keys)
+    both = both[(both["volume_mm3"] > 0) & (both["integrated_volume_mm3"] > 0)]
+    rows = []
+    for (kind, label, name), part in both.groupby(["segmentation", "label", "structure"], sort=False):
+        volume, integral = (part[column].to_numpy(np.float64) for column in VOLUMES)
+        ratio = np.log(integral / volume)
+        varies = len(part) > 2 and np.ptp(volume) > 0 and np.ptp(integral) > 0
+        rows.append(
+            {
+                "segmentation": kind,
+                "label": label,
+                "structure": name,
+                "members": len(part),
+                "volume_mm3": volume.mean(),
+                "integrated_volume_mm3": integral.mean(),
+                "bias_percent": 100 * np.expm1(ratio.mean()),
+                "spread_percent": 100 * ratio.std(),
+                "correlation": float(np.corrcoef(volume, integral)[0, 1]) if varies else np.nan,
+            }
+        )
+    return pandas.DataFrame(rows, columns=list(AGREEMENT))
 
 
 def structure_means(image: Image, labels: Image) -> dict[int, float]:

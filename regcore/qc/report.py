@@ -15,6 +15,7 @@ from regcore.qc.figures import map_figure, template_figure
 from regcore.qc.html import duration, flatten, number, picture, table
 from regcore.qc.planes import Convention
 from regcore.qc.plots import convergence_figure, runtime_figure, structure_figure
+from regcore.qc.statistics import DesignShown, agreement_figure, agreement_summary, design_pictures
 
 # side on which a registration's measure is bad; similarity is larger where the images agree better
 REGISTRATION_SIDES = {
@@ -61,6 +62,10 @@ class ReportData:
         A row an atlas, fusion method and structure: how well the other atlases label it.
     fusion : str, optional
         Method among those in `validation` that labels the members.
+    consistency : DataFrame, optional
+        A row a structure: agreement of integrated Jacobians and label volumes.
+    designs : sequence of DesignShown
+        The statistics.
     runtime : DataFrame, optional
         A row a job: `rule`, `seconds`, optional `memory_mb`.
     outputs : DataFrame, optional
@@ -86,6 +91,8 @@ class ReportData:
     overlap: pd.DataFrame | None = None
     validation: pd.DataFrame | None = None
     fusion: str | None = None
+    consistency: pd.DataFrame | None = None
+    designs: Sequence[DesignShown] = ()
     registrations: pd.DataFrame | None = None
     runtime: pd.DataFrame | None = None
     outputs: pd.DataFrame | None = None
@@ -143,6 +150,19 @@ def build_report(data: ReportData) -> str:
         figures=plots_of(data),
         runtime=runtime_summary(data.runtime),
         accuracy=accuracy_summary(data.validation),
+        agreement=[] if data.consistency is None else agreement_summary(data.consistency),
+        designs=[
+            (
+                design,
+                design_pictures(
+                    design,
+                    data.templates[-1][1] if data.templates else None,
+                    data.template_mask,
+                    data.convention,
+                ),
+            )
+            for design in data.designs
+        ],
         settings=flatten(data.settings),
     )
 
@@ -283,6 +303,8 @@ def plots_of(data: ReportData) -> dict[str, bytes]:
         if frame is not None and not frame.empty and name is not None and column is not None:
             zero = key in ("relative", "absolute")
             found[key] = structure_figure(frame, name, column, label, logarithmic=logarithmic, zero=zero)
+    if data.volumes is not None and data.jacobians is not None and data.consistency is not None:
+        found["agreement"] = agreement_figure(data.volumes, data.jacobians, data.consistency)
     summary = runtime_summary(data.runtime)
     if summary is not None and not summary.empty:
         found["runtime"] = runtime_figure(summary)

@@ -17,7 +17,7 @@ _DEFAULT = RegistrationSettings()
 _ATLAS_TO_MEMBER = RegistrationSettings(
     linear=(), deformable=DeformableSettings(shrink=(1,), iterations=(15,))
 )
-TARGETS = ("pairwise", "template", "population", "atlas", "tables", "report")
+TARGETS = ("pairwise", "template", "population", "atlas", "tables", "statistics", "report")
 
 
 @dataclass(frozen=True)
@@ -241,6 +241,60 @@ class TablesSettings:
 
 
 @dataclass(frozen=True)
+class MorphometrySettings:
+    """Smoothing of the log-Jacobians: width at half maximum, mm; three voxels of the template if None."""
+
+    fwhm_mm: float | None = None
+
+
+@dataclass(frozen=True)
+class DesignSettings:
+    """One design of the statistics.
+
+    Parameters
+    ----------
+    formula : str
+        See `regcore.statistics.parse_formula`; its response is one of `RESPONSES`.
+    contrasts : dict
+        Name to the weights of the design's columns; every column but the intercept if empty.
+    reference : dict
+        Covariate to the level that its other levels are compared with.
+    random : str, optional
+        Covariate, or `participant_id`, whose values share a random intercept: mixed models of structures.
+    """
+
+    formula: str
+    contrasts: dict[str, dict[str, float]] = field(default_factory=dict)
+    reference: dict[str, str] = field(default_factory=dict)
+    random: str | None = None
+
+
+@dataclass(frozen=True)
+class StatisticsSettings:
+    """What is tested.
+
+    Parameters
+    ----------
+    mask : str
+        Voxels that are tested: ``foreground`` of the template, or those with one of its ``labels``.
+    permutations : int
+        Of every contrast; 0 leaves the corrected p-values out.
+    clusters : bool
+        Whether clusters are enhanced without a threshold (TFCE), too.
+    seed : int
+        Of the permutations.
+    designs : dict
+        Name to `DesignSettings`.
+    """
+
+    mask: str = "foreground"
+    permutations: int = 1000
+    clusters: bool = True
+    seed: int = 0
+    designs: dict[str, DesignSettings] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class ReportSettings:
     """Title of the report and the side on which its pictures show the subject's left."""
 
@@ -288,6 +342,8 @@ class Study:
     atlas: AtlasSettings = AtlasSettings()
     pairwise: PairwiseSettings = PairwiseSettings()
     tables: TablesSettings = TablesSettings()
+    morphometry: MorphometrySettings = MorphometrySettings()
+    statistics: StatisticsSettings = StatisticsSettings()
     report: ReportSettings = ReportSettings()
 
     @classmethod
@@ -316,7 +372,7 @@ class Study:
     @property
     def uses_template(self) -> bool:
         """Whether anything asked for needs the template."""
-        asked = bool({"template", "population"} & set(self.targets))
+        asked = bool({"template", "population", "statistics"} & set(self.targets))
         return asked or ("atlas" in self.targets and self.atlas.needs_template)
 
     def _check_targets(self) -> None:
@@ -330,6 +386,8 @@ class Study:
                 "config pairwise.reference: expected a reference or a table of pairs for this target, "
                 "found neither"
             )
+        if "statistics" in self.targets and not self.statistics.designs:
+            raise InputError("config statistics.designs: expected a design for this target, found none")
         names = [stage.name for stage in self.template.stages]
         if len(set(names)) < len(names):
             raise InputError(f"config template.stages: expected each name once, found {', '.join(names)}")
@@ -349,6 +407,8 @@ _SECTIONS: dict[str, type[Any]] = {
     "atlas": AtlasSettings,
     "pairwise": PairwiseSettings,
     "tables": TablesSettings,
+    "morphometry": MorphometrySettings,
+    "statistics": StatisticsSettings,
     "report": ReportSettings,
 }
 
@@ -367,6 +427,8 @@ def _value(section: str, key: str, value: Any) -> Any:
         return registration_settings(f"{section}.{key}", value)
     if key == "stages":
         return tuple(_stage(f"template.stages[{index}]", entry) for index, entry in enumerate(value))
+    if key == "designs":
+        return {name: DesignSettings(**entry) for name, entry in value.items()}
     return tuple(value) if isinstance(value, list) else value
 
 

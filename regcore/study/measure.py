@@ -12,7 +12,6 @@ import pandas as pd
 from regcore.errors import InputError
 from regcore.image import Image
 from regcore.io.atomic import atomic_path
-from regcore.io.itk import read_transform
 from regcore.io.label_tables import read_label_table
 from regcore.io.nifti import read_grid, read_image, read_labels
 from regcore.io.tables import write_table
@@ -37,6 +36,7 @@ def measure_batch(
     layout: Layout,
     labels: Mapping[str, str],
     names: Mapping[str, str],
+    regions: Mapping[str, Path],
     atlas_name: str,
     settings: TablesSettings,
     convention: str,
@@ -59,6 +59,8 @@ def measure_batch(
         Member to its own label file.
     names : mapping
         Tables of label names: ``own``, ``atlas``.
+    regions : mapping
+        Labels of the template, in which every member's Jacobians are measured: ``own``, ``atlas``.
     atlas_name : str
         Of the set of atlases.
     settings : TablesSettings
@@ -68,6 +70,7 @@ def measure_batch(
     known = {kind: read_label_table(file).names for kind, file in names.items()}
     placed = {} if population is None else read_manifest(population)
     fused = {key: entry for key, (_, entry) in located(atlas).items()}
+    areas = {kind: read_labels(path) for kind, path in regions.items()}
     tables: dict[str, list[pd.DataFrame]] = {"volumes": [], "jacobians": [], "overlap": []}
     entries: dict[str, Entry] = {}
     for key, (folder, entry) in located(prepared).items():
@@ -78,7 +81,7 @@ def measure_batch(
         maps = _label_maps(key, grid, labels, fused, layout, atlas_name)
         in_template = placed.get(key, {}).get("status") == "ok"
         for kind, image in maps.items():
-            _measure(tables, key, kind, image, known.get(kind, {}), layout if in_template else None, settings)
+            _measure(tables, key, kind, image, known.get(kind, {}), settings)
             if kind == "atlas" and image.data.any():
                 sure = structure_means(read_image(layout.confidence(key, atlas_name)), image)
                 tables["volumes"][-1]["confidence_mean"] = tables["volumes"][-1]["label"].map(sure)
@@ -87,6 +90,7 @@ def measure_batch(
             tables["overlap"].append(_with_key(overlap, key, "atlas"))
         entries[key] = good()
         if in_template:
+            tables["jacobians"] += _jacobians(key, areas, known, layout)
             entries[key] |= {"picture": _picture(key, layout, output, convention)}
         LOGGER.info("%s: measured %s", key, ", ".join(maps) or "no labels")
     for name, frames in tables.items():
@@ -122,10 +126,9 @@ def _measure(
     kind: str,
     image: Image,
     names: Names,
-    layout: Layout | None,
     settings: TablesSettings,
 ) -> None:
-    """Volumes of a label map and, where there is a template (`layout`), its Jacobians."""
+    """Volumes of a label map."""
     if not image.data.any():
         return
     present = {int(value) for value in np.unique(image.data) if value > 0}
@@ -135,13 +138,21 @@ def _measure(
         inside = np.isin(image.data, settings.intracranial_labels)
         whole = float(inside.sum()) * image.grid.voxel_volume or None
     tables["volumes"].append(_with_key(structure_volumes(image, named, whole), key, kind))
-    if layout is None:
-        return
-    jacobians = [read_image(layout.log_jacobian(key, each)) for each in ("abs", "rel")]
-    there = resample(image, jacobians[0].grid, read_transform(layout.forward(key)), "label")
-    tables["jacobians"].append(
-        _with_key(structure_jacobians(jacobians[0], jacobians[1], there, named), key, kind)
-    )
+
+
+def _jacobians(
+    key: str, areas: Mapping[str, Image], known: Mapping[str, Names], layout: Layout
+) -> list[pd.DataFrame]:
+    """Jacobians of a member over the template's labels: the same voxels in every member."""
+    if not areas:
+        return []
+    absolute, relative = (read_image(layout.log_jacobian(key, each)) for each in ("abs", "rel"))
+    found = []
+    for kind, area in areas.items():
+        present = {int(value) for value in np.unique(area.data) if value > 0}
+        named = {label: name for label, name in known.get(kind, {}).items() if label in present}
+        found.append(_with_key(structure_jacobians(absolute, relative, area, named), key, kind))
+    return found
 
 
 def _overlap(found: Image, reference: Image, names: Names, distances: bool) -> pd.DataFrame:

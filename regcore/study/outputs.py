@@ -81,6 +81,25 @@ class Layout:
         """Map of the absolute (``abs``) or relative (``rel``) log-Jacobian."""
         return self.member(key, f"space-{self.template}_desc-{kind}_logjac.nii.gz")
 
+    def smoothed_log_jacobian(self, key: str, kind: str) -> Path:
+        """The same, smoothed."""
+        return self.member(key, f"space-{self.template}_desc-{kind}Smoothed_logjac.nii.gz")
+
+    @property
+    def template_labels(self) -> Path:
+        """Labels of the template: what most members' own labels say there."""
+        return self.of_template("dseg.nii.gz")
+
+    @property
+    def statistics(self) -> Path:
+        """Folder of the statistics, a folder a design in it."""
+        return self.results / "statistics"
+
+    def statistic_map(self, design: str, contrast: str, statistic: str) -> Path:
+        """Map of a statistic of a contrast."""
+        name = f"space-{self.template}_contrast-{contrast}_stat-{statistic}_statmap.nii.gz"
+        return self.statistics / design / name
+
     def fused(self, key: str, atlas: str) -> Path:
         """Labels that the atlases give a member."""
         return self.member(key, f"atlas-{atlas}_dseg.nii.gz")

@@ -12,6 +12,7 @@ from regcore.io.nifti import read_image, write_image
 from regcore.io.screen import screen_image
 from regcore.io.tables import write_json
 from regcore.morphometry import log_jacobian
+from regcore.preprocess import foreground_mask
 from regcore.registration import RegistrationSettings, register
 from regcore.resample import resample
 from regcore.study.config import PrepareSettings
@@ -67,8 +68,9 @@ def pairwise_batch(
         write_image(
             layout.member(key, f"space-{space}_desc-preproc_{layout.suffix}.nii.gz"), warped, decimals=4
         )
+        mask = foreground_mask(fixed)
         for kind in ("abs", "rel"):
-            jacobian = log_jacobian(result.forward, fixed.grid, relative=kind == "rel")
+            jacobian = log_jacobian(result.forward, fixed.grid, kind == "rel", mask)
             write_image(layout.member(key, f"space-{space}_desc-{kind}_logjac.nii.gz"), jacobian, decimals=4)
         entries[pair.key] = good(quality=result.quality, **about)
         LOGGER.info("%s: similarity %.4f", pair.key, result.quality["similarity_after"])

@@ -17,7 +17,14 @@ from regcore.io.cohort import Member, read_cohort
 from regcore.io.nifti import read_grid
 from regcore.io.tables import read_table
 from regcore.study.atlases import Atlas, read_atlases
-from regcore.study.config import Study, TemplateStage, existing_path, find_participants
+from regcore.study.config import (
+    StatisticsSettings,
+    Study,
+    TemplateStage,
+    existing_path,
+    find_participants,
+)
+from regcore.study.designs import plan_design
 from regcore.study.outputs import Layout
 
 HEADERS_READ = 5
@@ -25,7 +32,10 @@ MOST_A_BATCH = 8
 BASE_MB = 450
 BYTES_PER_VOXEL = 400
 BYTES_PER_CANDIDATE_VOXEL = 24
+BYTES_PER_MEMBER_VOXEL = 10
 MINUTES_PER_MILLION_VOXELS = 4.0
+SECONDS_PER_PERMUTATION = 1.0
+CONTRASTS_EXPECTED = 4
 
 
 @dataclass(frozen=True)
@@ -366,6 +376,39 @@ class Plan:
         ends = [end for pair in self.pair_batches[batch] for end in (pair.fixed, pair.moving)]
         return sorted({end for end in ends if end not in self.by_key})
 
+    # statistics
+
+    @property
+    def template_labels(self) -> dict[str, str]:
+        """Labels of the template that structures are measured in: of the members' own, of the atlases."""
+        found = {}
+        if self.uses_template and self.has_labels:
+            found["own"] = os.fspath(self.layout.template_labels)
+        if self.uses_template and self.makes_priors:
+            found["atlas"] = os.fspath(self.layout.priors(self.study.atlas.name)["labels"])
+        return found
+
+    @property
+    def designs(self) -> list[str]:
+        """Names of the designs that are tested."""
+        return list(self.study.statistics.designs) if "statistics" in self.study.targets else []
+
+    def statistics_of(self, design: str) -> StatisticsSettings:
+        """Settings of one design alone: the others do not matter to it."""
+        settings = self.study.statistics
+        return replace(settings, designs={design: settings.designs[design]})
+
+    def check_designs(self) -> None:
+        """Refuse designs that cannot work even if no image is set aside; takes a second of imports.
+
+        Raises
+        ------
+        InputError
+            For the first one.
+        """
+        for name in self.designs:
+            plan_design(name, self.study.statistics, self.covariates(), bool(self.template_labels))
+
     # tables
 
     @property
@@ -380,8 +423,8 @@ class Plan:
             names.append("convergence")
         if labelled:
             names.append("volumes")
-        if labelled and self.uses_template:
-            names.append("jacobians")
+        if self.template_labels:
+            names += ["jacobians", "consistency"]
         if self.atlases and any(self.by_key[key].labels for key in self.atlas_batch_of):
             names.append("overlap")
         if self.validated_atlases:
@@ -398,6 +441,7 @@ class Plan:
         made = {
             "prepared": self.keys,
             "population": list(self.batches) if self.uses_template else [],
+            "morphometry": list(self.batches) if self.uses_template else [],
             "measured": list(self.batches) if self.measured else [],
             "atlas": list(self.atlas_batches),
             "library": [atlas.key for atlas in self.library],
@@ -426,6 +470,16 @@ class Plan:
         """Memory of a job, which fuses so many label maps; more on every retry."""
         each = BYTES_PER_VOXEL + BYTES_PER_CANDIDATE_VOXEL * candidates
         return int((BASE_MB + self.voxels * each / 1e6) * attempt)
+
+    def statistics_mb(self, attempt: int) -> int:
+        """Memory of the statistics: all members' maps twice, and what a batch of permutations takes."""
+        each = BYTES_PER_VOXEL + BYTES_PER_MEMBER_VOXEL * len(self.members)
+        return int((BASE_MB + self.voxels * each / 1e6) * attempt)
+
+    def statistics_minutes(self, attempt: int) -> int:
+        """Run time of the statistics of a design."""
+        each = SECONDS_PER_PERMUTATION * self.study.statistics.permutations * self.voxels / 1e6
+        return int((10 + CONTRASTS_EXPECTED * each / 60) * attempt)
 
     def minutes(self, attempt: int, registrations: int = 1) -> int:
         """Run time of a job that makes so many registrations of every member of a batch."""

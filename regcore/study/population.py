@@ -17,7 +17,8 @@ from regcore.io.nifti import read_image, read_labels, write_image
 from regcore.io.tables import write_json
 from regcore.kernels.invert import invert
 from regcore.labels.overlap import structures_of
-from regcore.morphometry import log_jacobian
+from regcore.morphometry import log_jacobian, log_size
+from regcore.preprocess import foreground_mask
 from regcore.registration.folds import make_diffeomorphic
 from regcore.resample import coverage, resample
 from regcore.space import Grid
@@ -61,6 +62,7 @@ def population_batch(
     settings : PopulationSettings
     """
     fixed = read_image(template / "template.nii.gz")
+    mask = foreground_mask(fixed)
     update = Chain((read_transform(template / "update.h5"),))
     images = located(prepared)
     table = LabelTable() if names is None else read_label_table(names)
@@ -87,7 +89,7 @@ def population_batch(
             "similarity_after": similarity(fixed, warped),
             **map_quality(_displacement(forward), _displacement(backward)),
         }
-        _publish(layout, key, warped, forward, backward, quality)
+        _publish(layout, key, warped, mask, forward, backward, quality)
         entries[key] = good(quality=quality)
         if key in labels:
             entries[key] |= _publish_labels(layout, key, Path(labels[key]), fixed.grid, forward, table)
@@ -126,7 +128,13 @@ def _displacement(transform: Chain) -> Displacement:
 
 
 def _publish(
-    layout: Layout, key: str, warped: Image, forward: Chain, backward: Chain, quality: Mapping[str, object]
+    layout: Layout,
+    key: str,
+    warped: Image,
+    mask: Image,
+    forward: Chain,
+    backward: Chain,
+    quality: Mapping[str, object],
 ) -> None:
     write_transform(layout.forward(key), forward)
     write_transform(layout.backward(key), backward)
@@ -142,13 +150,19 @@ def _publish(
         {"SpatialReference": layout.template_image.name, "Units": "normalised: foreground median 0.5"},
     )
     for kind in ("abs", "rel"):
-        jacobian = log_jacobian(forward, warped.grid, relative=kind == "rel")
+        jacobian = log_jacobian(forward, warped.grid, kind == "rel", mask)
         write_image(layout.log_jacobian(key, kind), jacobian, decimals=4)
         write_json(
             sidecar(layout.log_jacobian(key, kind)),
             {
                 "Description": "Natural logarithm of the Jacobian determinant; above 0 where the subject is "
-                "larger than the template" + (", overall size left out" if kind == "rel" else ""),
+                "larger than the template"
+                + (
+                    ", less LogSize, that of the affine nearest to the whole map inside the template"
+                    if kind == "rel"
+                    else ""
+                ),
+                "LogSize": log_size(forward, warped.grid, mask),
                 "SpatialReference": layout.template_image.name,
             },
         )

@@ -15,6 +15,7 @@ from regcore import __version__
 from regcore.io.nifti import read_image, read_labels
 from regcore.io.tables import read_json, read_table, write_text
 from regcore.qc.report import ReportData, build_report
+from regcore.qc.statistics import DesignShown
 from regcore.study.config import Study
 from regcore.study.gather import STATE, TEMPLATE
 from regcore.study.manifest import usable
@@ -28,6 +29,7 @@ OUTPUTS = (
     ("sub-*/anat/*_logjac.nii.gz", "log-Jacobian maps; above 0 where the subject is larger"),
     ("tpl-{name}/*_atlas-*", "labels of the atlases on the template and how probable each is"),
     ("sub-*/anat/*_dseg.nii.gz", "labels, each with names for BIDS (.tsv) and ITK-SNAP (.label)"),
+    ("statistics/*/", "maps and tables of every design, and who took part"),
     ("tables/*.tsv", "tables, each with a data dictionary (.json)"),
     ("quarantine.tsv", "images that were set aside, and why"),
 )
@@ -39,6 +41,7 @@ def make_report(
     templates: Sequence[Path],
     measured: Sequence[Path],
     covariates: Sequence[Mapping[str, Any]],
+    statistics: Sequence[str],
     output: Path,
 ) -> None:
     """Write the report.
@@ -54,6 +57,8 @@ def make_report(
         Folders of the measured batches, for the pictures.
     covariates : sequence of mapping
         A row a member.
+    statistics : sequence of str
+        Names of the designs.
     output : Path
         HTML file.
     """
@@ -65,10 +70,12 @@ def make_report(
         extra["certificate"] = read_json(layout.of_template("desc-bias_certificate.json"))
         extra["convergence_threshold_mm"] = study.template.stop_mm
         shown.append(("published", read_image(layout.template_image)))
-    for name in ("convergence", "volumes", "jacobians", "overlap", "registrations", "runtime"):
+    for name in ("convergence", "volumes", "jacobians", "consistency", "overlap", "registrations", "runtime"):
         file = layout.tables / f"{name}.tsv"
         if file.exists():
             extra[name] = read_table(file)
+    if "consistency" in extra and extra["consistency"].empty:
+        del extra["consistency"]
     if (layout.tables / "atlas_validation.tsv").exists():
         extra["validation"] = read_table(layout.tables / "atlas_validation.tsv")
         extra["fusion"] = study.atlas.fusion
@@ -90,11 +97,34 @@ def make_report(
             for key, entry in usable(folder)
             if "picture" in entry
         ],
+        designs=[_design(name, layout) for name in statistics],
         outputs=pd.DataFrame(outputs, columns=["path", "description"]),
         convention=cast(Literal["neurological", "radiological"], study.report.convention),
         **extra,
     )
     write_text(output, build_report(data))
+
+
+def _design(name: str, layout: Layout) -> DesignShown:
+    """What a design found."""
+    folder = layout.statistics / name
+    summary = read_json(folder / "summary.json")
+    maps = {}
+    for contrast in summary.get("Maps", {}):
+        # clusters see more than single voxels, where both were looked at
+        files = [layout.statistic_map(name, contrast, kind) for kind in ("logpFweTfce", "logpFwe", "logpFdr")]
+        corrected = next(file for file in files if file.exists())
+        maps[contrast] = (read_image(layout.statistic_map(name, contrast, "t")), read_image(corrected))
+    people = read_table(folder / "participants.tsv")
+    identifiers = [column for column in ("participant_id", "session_id") if column in people]
+    table = folder / "structures.tsv"
+    return DesignShown(
+        name,
+        summary,
+        read_table(table) if table.exists() else None,
+        maps,
+        people.loc[people["took_part"] == "no", [*identifiers, "reason"]],
+    )
 
 
 def _distinct(templates: Sequence[Path]) -> list[Path]:

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from regcore.io.tables import read_json, read_table, write_table
+from regcore.morphometry import volume_agreement
 from regcore.study.gather import STATE
 from regcore.study.manifest import read_manifest
 
@@ -30,6 +31,16 @@ DICTIONARY: dict[str, dict[str, Any]] = {
     "absolute_sd": {"Description": "Standard deviation of the absolute log-Jacobian"},
     "relative_mean": {"Description": f"Mean log-Jacobian without the overall size: {LOG_JACOBIAN}"},
     "relative_sd": {"Description": "Standard deviation of the relative log-Jacobian"},
+    "integrated_volume_mm3": {
+        "Description": "Volume in the member: integral of the Jacobian over the template's label",
+        "Units": "mm^3",
+    },
+    "bias_percent": {
+        "Description": "Integrated over label volume, geometric mean over members, less one",
+        "Units": "%",
+    },
+    "spread_percent": {"Description": "Standard deviation of the logarithm of that ratio", "Units": "%"},
+    "correlation": {"Description": "Pearson correlation of the two volumes over members"},
     "confidence_mean": {
         "Description": "Mean confidence of the fused labels over the structure: share of the weights for the "
         "label chosen, 1 at best"
@@ -125,9 +136,10 @@ def collect_tables(
             frame = _put_together(folders, "validation", name, ["atlas", "fusion", "label", "structure"])
         elif name == "registrations":
             frame = _join(_registrations(folders, template), people)
+        elif name == "consistency":
+            frame = volume_agreement(*(_measured(folders, each) for each in ("jacobians", "volumes")))
         else:
-            columns = ["member", "segmentation", "label", "structure"]
-            frame = _join(_put_together(folders, "measured", name, columns), people)
+            frame = _join(_measured(folders, name), people)
         write_table(file, frame, DICTIONARY)
 
 
@@ -164,6 +176,11 @@ def _registrations(folders: Sequence[Path], template: Path | None) -> pd.DataFra
     for name in ("iteration", "linear_retries"):
         frame[name] = frame[name].astype("Int64")
     return frame
+
+
+def _measured(folders: Sequence[Path], name: str) -> pd.DataFrame:
+    """Rows of a table of all members."""
+    return _put_together(folders, "measured", name, ["member", "segmentation", "label", "structure"])
 
 
 def _put_together(folders: Sequence[Path], kind: str, name: str, columns: Sequence[str]) -> pd.DataFrame:

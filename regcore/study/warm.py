@@ -17,15 +17,18 @@ from regcore.image import Image
 from regcore.io.cohort import Member
 from regcore.io.nifti import read_image, write_image
 from regcore.io.tables import write_json
+from regcore.kernels.enhance import face_neighbours
 from regcore.labels.fuse import FUSIONS
 from regcore.registration import DeformableSettings, LinearSettings, RegistrationSettings, register
 from regcore.registration.settings import DEFORMABLE_MODELS, REGULARISERS
 from regcore.space import Grid
+from regcore.statistics import permute
 from regcore.study.atlas import atlas_batch
 from regcore.study.atlases import Atlas
 from regcore.study.carry import Places, register_library
 from regcore.study.config import (
     AtlasSettings,
+    MorphometrySettings,
     PopulationSettings,
     PrepareSettings,
     TablesSettings,
@@ -34,6 +37,7 @@ from regcore.study.config import (
 from regcore.study.gather import gather_template
 from regcore.study.manifest import located
 from regcore.study.measure import measure_batch
+from regcore.study.morphometry import morphometry_batch, template_labels
 from regcore.study.outputs import Layout
 from regcore.study.population import population_batch
 from regcore.study.prepare import prepare_member
@@ -118,14 +122,27 @@ def tiny_study(root: Path) -> Layout:
     }
     publish_template([population], template, files, layout.template)
     _label(members, labels, Places.of(layout, prepared, [population]), stages[1].registration)
+    template_labels([population], layout, layout.template_labels, None)
+    morphometry_batch(population, work / "morphometry" / "all", layout, MorphometrySettings())
     measured, fused = work / "measured" / "all", [work / "atlas" / "all"]
-    plain = TablesSettings()
-    measure_batch(prepared, population, fused, measured, layout, labels, {}, "Cohort", plain, "neurological")
+    regions, plain = {"own": layout.template_labels}, TablesSettings()
+    measure_batch(
+        prepared, population, fused, measured, layout, labels, {}, regions, "Cohort", plain, "neurological"
+    )
+    _test_means()
     fixed, moving = (read_image(member.image) for member in members[:2])
     for regulariser, model in zip(REGULARISERS, itertools.cycle(DEFORMABLE_MODELS[1:]), strict=False):
         chosen = DeformableSettings("mi", model=model, regulariser=regulariser, shrink=(2,), iterations=(2,))
         register(fixed, moving, RegistrationSettings((), chosen))
     return layout
+
+
+def _test_means() -> None:
+    """Permute a design of two columns in a few voxels."""
+    inside = np.ones((3, 3, 3), np.bool_)
+    values = np.random.default_rng(0).normal(size=(6, inside.sum())).astype(np.float32)
+    matrix = np.stack([np.ones(6), np.arange(6.0)], axis=1)
+    permute(matrix, values, np.array([0.0, 1.0]), 3, face_neighbours(inside))
 
 
 def _label(

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from regcore.errors import InputError
 from regcore.kernels.points import map_points
 from regcore.space import Grid
 from regcore.transforms.affine import Affine
@@ -153,10 +154,23 @@ def compose_on_grid(transform: Transform, grid: Grid) -> Displacement:
     return Displacement(np.zeros((*grid.shape, 3), np.float32) if field is None else field, grid)
 
 
-def fit_affine(transform: Transform, grid: Grid) -> Affine:
+def fit_affine(transform: Transform, grid: Grid, inside: npt.NDArray[np.bool_] | None = None) -> Affine:
     """Affine nearest to a transform over a grid, by least squares of the mapped points.
 
-    Directions that the grid does not spread over (the normal of a single slice) are left as they are.
+    Directions that the points do not spread over (the normal of a single slice) are left as they are.
+
+    Parameters
+    ----------
+    transform : Transform
+    grid : Grid
+        Of at most 33 voxels along every axis, evenly spread, the centres are mapped.
+    inside : bool array of the grid's shape, optional
+        Take only the voxels that are True; the 33 then spread over the box around them.
+
+    Raises
+    ------
+    InputError
+        If `inside` is empty or of another shape.
 
     Examples
     --------
@@ -164,8 +178,23 @@ def fit_affine(transform: Transform, grid: Grid) -> Affine:
     >>> bool(np.allclose(fit_affine(shift, Grid((5, 6, 7), np.eye(4))).matrix, shift.matrix))
     True
     """
-    axes = [np.unique(np.linspace(0, n - 1, min(n, FIT_POINTS_PER_AXIS)).round()) for n in grid.shape]
-    points = grid.to_world(np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3))
+    ends = [(0, size - 1) for size in grid.shape]
+    if inside is not None:
+        if inside.shape != grid.shape or not inside.any():
+            raise InputError(
+                f"mask: expected voxels above 0 on the grid {grid.shape}, found {int(inside.sum())} "
+                f"on {inside.shape}"
+            )
+        filled = [np.flatnonzero(inside.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
+        ends = [(int(each[0]), int(each[-1])) for each in filled]
+    axes = [
+        np.unique(np.linspace(first, last, min(last - first + 1, FIT_POINTS_PER_AXIS)).round())
+        for first, last in ends
+    ]
+    voxels = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+    if inside is not None:
+        voxels = voxels[inside[tuple(voxels.astype(np.intp).T)]]
+    points = grid.to_world(voxels)
     moved = transform(points) - points
     centre = points.mean(axis=0)
     # the least-squares solution of least norm is zero along directions without spread

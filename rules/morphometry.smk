@@ -1,0 +1,50 @@
+"""What morphometry reads: labels of the template, and smoothed log-Jacobians of every member."""
+
+
+rule template_labels:
+    input:
+        population=expand(f"{WORK}/population/{{batch}}", batch=PLAN.batches),
+        template=TEMPLATE,
+    output:
+        str(PLAN.layout.template_labels),
+    log:
+        f"{LOGS}/template_labels.log",
+    benchmark:
+        f"{BENCHMARKS}/template_labels/all.tsv"
+    conda:
+        "environment.yaml"
+    threads: STUDY.threads
+    resources:
+        mem_mb=lambda wildcards, attempt: PLAN.memory_mb(attempt),
+        runtime=lambda wildcards, attempt: PLAN.minutes(attempt),
+    params:
+        regcore=PLAN.version,
+        fingerprint=fingerprint(PLAN.layout),
+        layout=PLAN.layout,
+        names=PLAN.label_names_files.get("own"),
+    script:
+        "../scripts/template_labels.py"
+
+
+rule morphometry_batch:
+    input:
+        population=f"{WORK}/population/{{batch}}",
+    output:
+        directory(f"{WORK}/morphometry/{{batch}}"),
+    log:
+        f"{LOGS}/morphometry_batch/{{batch}}.log",
+    benchmark:
+        f"{BENCHMARKS}/morphometry_batch/{{batch}}.tsv"
+    conda:
+        "environment.yaml"
+    threads: STUDY.threads
+    resources:
+        mem_mb=lambda wildcards, attempt: PLAN.memory_mb(attempt),
+        runtime=lambda wildcards, attempt: PLAN.minutes(attempt),
+    params:
+        regcore=PLAN.version,
+        fingerprint=fingerprint(PLAN.layout, STUDY.morphometry),
+        layout=PLAN.layout,
+        settings=STUDY.morphometry,
+    script:
+        "../scripts/morphometry_batch.py"

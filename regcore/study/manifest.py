@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from regcore.errors import InputError
+from regcore.errors import DamagedFileError, InputError
 from regcore.io.tables import read_json, write_json
 from regcore.space import Grid
 
@@ -36,10 +36,13 @@ def read_manifest(folder: Path) -> dict[str, Entry]:
 
     Raises
     ------
-    InputError
-        If the folder has no manifest.
+    DamagedFileError
+        If the folder has no manifest, or one that is not as `write_manifest` wrote it.
     """
-    entries: dict[str, Entry] = read_json(Path(folder) / NAME)["members"]
+    try:
+        entries: dict[str, Entry] = read_json(Path(folder) / NAME)["members"]
+    except (InputError, KeyError, TypeError) as error:
+        raise DamagedFileError(Path(folder) / NAME) from error
     return entries
 
 

@@ -138,7 +138,7 @@ def _measure(
     if layout is None:
         return
     jacobians = [read_image(layout.log_jacobian(key, each)) for each in ("abs", "rel")]
-    there = resample(image, jacobians[0].grid, read_transform(layout.forward(key)), "label")
+    there = resample(image, jacobians[0].grid, read_transform(layout.forward(key), sealed=True), "label")
     tables["jacobians"].append(
         _with_key(structure_jacobians(jacobians[0], jacobians[1], there, named), key, kind)
     )

@@ -61,7 +61,7 @@ def population_batch(
     settings : PopulationSettings
     """
     fixed = read_image(template / "template.nii.gz")
-    update = Chain((read_transform(template / "update.h5"),))
+    update = Chain((read_transform(template / "update.h5", sealed=True),))
     images = located(prepared)
     table = LabelTable() if names is None else read_label_table(names)
     entries: dict[str, Entry] = {}
@@ -73,7 +73,8 @@ def population_batch(
         folder, original = images[key]
         image = read_image(folder / original["image"])
         try:
-            start = update_transform(read_transform(registered / before["transform"]), update, fixed.grid)
+            known = read_transform(registered / before["transform"], sealed=True)
+            start = update_transform(known, update, fixed.grid)
             forward, backward = both_ways(start, fixed.grid)
         except InputError as error:
             entries[key] = set_aside("population", str(error))

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import re
-
-# control characters, the marks that turn the direction of writing, and bytes that were no UTF-8
-UNPRINTABLE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
-)
+LONGEST_MESSAGE = 2000
 
 
 def printable(text: str) -> str:
@@ -18,7 +13,12 @@ def printable(text: str) -> str:
     >>> print(printable("a\nb\x1b[31m"))
     a\nb\x1b[31m
     """
-    return UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
+    shown = text if len(text) <= LONGEST_MESSAGE else f"{text[:LONGEST_MESSAGE]}..."
+    # control characters, marks that turn the direction of writing, bytes that were no UTF-8...
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
+        for letter in shown
+    )
 
 
 def reason(error: BaseException) -> str:

@@ -21,7 +21,6 @@ from regcore.io.tables import MISSING, read_rows, require_columns
 Covariate = str | int | float | None
 
 IDENTIFIER = re.compile(r"[A-Za-z0-9+]{1,64}")
-CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 ROLES = ("participant_id", "session_id", "image", "mask", "labels")
 NOTHING = ("", MISSING, "N/A", "NaN", "nan")
 
@@ -164,11 +163,11 @@ def typed(values: Iterable[str]) -> list[Covariate]:
     """
     texts = [None if value in NOTHING else value for value in values]
     present = [text for text in texts if text is not None]
-    if any(re.fullmatch(r"[+-]?0\d+", text) for text in present):
+    if any(re.fullmatch(r"[+-]?0[0-9]+", text) for text in present):
         return list(texts)
-    if all(re.fullmatch(r"[+-]?\d+", text) for text in present):
+    if all(re.fullmatch(r"[+-]?[0-9]{1,18}", text) for text in present):
         return [None if text is None else int(text) for text in texts]
-    if all(re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", text) for text in present):
+    if all(re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,2})?", text) for text in present):
         return [None if text is None else float(text) for text in texts]
     return list(texts)
 
@@ -205,7 +204,7 @@ def _from_table(path: Path) -> list[Member]:
 def _listed_file(folder: Path, text: str, role: str, where: str) -> Path | None:
     if text in NOTHING:
         return None
-    if CONTROL.search(text):
+    if not text.isprintable():
         raise InputError(f"{where}: expected a printable path as {role}, found {text!r}")
     path = folder / text
     if not path.is_file():

@@ -236,7 +236,9 @@ def _transform(path: Path, record: Record) -> Transform:
     try:
         if kind.startswith("DisplacementFieldTransform"):
             return _displacement(path, parameters, fixed)
-        return Affine(LPS @ linear_matrix(path, kind, parameters.astype(np.float64), fixed) @ LPS)
+        # what overflows is refused as infinite
+        with np.errstate(all="ignore"):
+            return Affine(LPS @ linear_matrix(path, kind, parameters.astype(np.float64), fixed) @ LPS)
     except InputError as error:
         message = str(error)
         raise error if message.startswith(str(path)) else InputError(f"{path}: {message}") from error

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import colorsys
+import csv
+import io
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -123,8 +125,11 @@ def write_label_tables(image: str | os.PathLike[str], present: Iterable[int], ta
     labels = list(present)
     image = Path(image)
     stem = image.name.removesuffix(".gz").removesuffix(".nii")
-    lines = [f"{label}\t{cell(table.name(label))}\t{table.colour(label)}" for label in labels]
-    write_text(image.with_name(f"{stem}.tsv"), "\n".join(["\t".join(LABEL_COLUMNS), *lines]) + "\n")
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter="\t", lineterminator="\n")
+    writer.writerow(LABEL_COLUMNS)
+    writer.writerows((label, cell(table.name(label)), table.colour(label)) for label in labels)
+    write_text(image.with_name(f"{stem}.tsv"), text.getvalue())
     snap = SNAP_HEADER
     for label in labels:
         red, green, blue = bytes.fromhex(table.colour(label)[1:])

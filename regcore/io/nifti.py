@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import struct
@@ -42,6 +43,8 @@ READ_ERRORS: tuple[type[Exception], ...] = (
 # NIfTI's codes for the unit of length, in millimetres; 0 (unknown) is taken for mm, as every reader does
 MILLIMETRES_PER_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 HEADER_BYTES = 540
+LARGEST_FORM_CODE = 5
+QUIET = logging.Logger("nifti", logging.CRITICAL)
 
 
 def read_image(
@@ -191,9 +194,16 @@ def _header(path: Path, block: bytes) -> Any:
     """NIfTI-1 or NIfTI-2 header of the first bytes of a file."""
     for header_class in (nibabel.Nifti1Header, nibabel.Nifti2Header):
         if header_class.may_contain_header(block):
-            block = block[: header_class.sizeof_hdr]
-            _check_voxel_size(path, header_class(block, check=False))
-            return header_class(block, check=True)
+            header = header_class(block[: header_class.sizeof_hdr], check=False)
+            _check_voxel_size(path, header)
+            for name in ("qform_code", "sform_code"):
+                if not 0 <= int(header[name]) <= LARGEST_FORM_CODE:
+                    raise InputError(
+                        f"{path}: expected {name} from 0 to {LARGEST_FORM_CODE}, found {int(header[name])}"
+                    )
+            # what it mends beyond that is bookkeeping, and no news for a terminal
+            header.check_fix(logger=QUIET)
+            return header
     raise InputError(f"{path}: expected a NIfTI image, found a file without a NIfTI header")
 
 

@@ -8,6 +8,8 @@ import json
 import math
 import os
 import re
+import stat
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,12 +53,14 @@ def read_text(path: str | os.PathLike[str], largest_bytes: int = LARGEST_TEXT_BY
     """
     path = Path(path)
     try:
+        status = path.stat()
         # a pipe or a device has no size and may never end
-        if not path.is_file():
-            raise InputError(f"{path}: expected a readable file, found none")
-        size = path.stat().st_size
-        if size > largest_bytes:
-            raise InputError(f"{path}: expected at most {largest_bytes} bytes of text, found {size}")
+        if not stat.S_ISREG(status.st_mode):
+            raise InputError(f"{path}: expected a file of text, found a folder or a device")
+        if status.st_size > largest_bytes:
+            raise InputError(
+                f"{path}: expected at most {largest_bytes} bytes of text, found {status.st_size}"
+            )
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: expected UTF-8 text, found byte {error.start} that is not") from error
@@ -213,6 +217,7 @@ def read_table(path: str | os.PathLike[str]) -> pandas.DataFrame:
     """
     import pandas
 
+    parser_errors = (pandas.errors.ParserError, pandas.errors.ParserWarning)
     text = read_text(path, largest_image_bytes() // TABLE_SHARE)
     header = text.splitlines()[0].split(separator(path)) if text.strip() else []
     columns = [name.strip().strip('"') for name in header]
@@ -222,18 +227,21 @@ def read_table(path: str | os.PathLike[str]) -> pandas.DataFrame:
     if twice:
         raise InputError(f"{path}: expected each column once, found {', '.join(twice)} more than once")
     try:
-        return pandas.read_csv(
-            io.StringIO(text),
-            sep=separator(path),
-            names=columns,
-            header=0,
-            index_col=False,
-            dtype={name: "str" for name in columns if name.endswith("_id")},
-            # the name of a structure or a site may be "NA" or "None"
-            keep_default_na=False,
-            na_values=["", MISSING, "NaN", "nan"],
-        )
-    except (ValueError, OverflowError, MemoryError, pandas.errors.ParserError) as error:
+        with warnings.catch_warnings():
+            # a row that is longer than the header would lose its last cells
+            warnings.simplefilter("error", pandas.errors.ParserWarning)
+            return pandas.read_csv(
+                io.StringIO(text),
+                sep=separator(path),
+                names=columns,
+                header=0,
+                index_col=False,
+                dtype={name: "str" for name in columns if name.endswith("_id")},
+                # the name of a structure or a site may be "NA" or "None"
+                keep_default_na=False,
+                na_values=["", MISSING, "NaN", "nan"],
+            )
+    except (ValueError, OverflowError, MemoryError, *parser_errors) as error:
         raise InputError(
             f"{path}: expected a table of {len(columns)} columns, found {reason(error)}"
         ) from error

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from regcore.errors import InputError
+from regcore.io.cohort import IDENTIFIER
 from regcore.io.tables import read_table
 
 
@@ -58,7 +59,7 @@ def read_atlases(path: Path) -> list[Atlas]:
         for column, file in zip(("image", "labels"), files, strict=True):
             if not file.is_file():
                 raise InputError(f"{path} row {row} {column}: expected a file, found nothing at {file}")
-        if not name.isalnum() or any(atlas.key == f"atlas-{name}" for atlas in found):
+        if not IDENTIFIER.fullmatch(name) or any(atlas.key == f"atlas-{name}" for atlas in found):
             raise InputError(
                 f"{path} row {row} atlas_id: expected letters and digits, each once, found {name!r}"
             )

@@ -22,6 +22,8 @@ from regcore.study.outputs import Layout
 
 HEADERS_READ = 5
 MOST_A_BATCH = 8
+# two of them and what stands around them make a file name
+LONGEST_NAME = 64
 BASE_MB = 450
 BYTES_PER_VOXEL = 400
 BYTES_PER_CANDIDATE_VOXEL = 24
@@ -53,16 +55,22 @@ def fingerprint(*values: object) -> str:
 
 
 def endpoint_name(endpoint: str) -> str:
-    """Name of an image for file names: letters, digits, hyphen.
+    """Name of an image for file names: at most 64 of ASCII's letters and digits, after ``sub-`` for a member.
+
+    A file whose name has none of them, or more, is named by a digest.
 
     Examples
     --------
-    >>> endpoint_name("sub-01_ses-2"), endpoint_name("images/my brain.nii.gz")
-    ('sub-01ses2', 'mybrain')
+    >>> endpoint_name("sub-01_ses-2"), endpoint_name("images/my brain.nii.gz"), endpoint_name("名前.nii")
+    ('sub-01ses2', 'mybrain', 'image40cb9e05')
     """
     if endpoint.startswith("sub-") and "." not in endpoint:
         return "sub-" + endpoint.removeprefix("sub-").replace("_", "").replace("-", "")
-    return "".join(letter for letter in Path(endpoint).name.split(".")[0] if letter.isalnum())
+    name = "".join(
+        letter for letter in Path(endpoint).name.split(".")[0] if letter.isascii() and letter.isalnum()
+    )
+    digest = hashlib.sha256(endpoint.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return name if 0 < len(name) <= LONGEST_NAME else f"image{digest}"
 
 
 def chunk(items: Sequence[Any], size: int, names: Sequence[str], prefix: str) -> dict[str, list[Any]]:

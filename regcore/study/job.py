@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from regcore import __version__
-from regcore.errors import InputError
+from regcore.errors import DamagedFileError, InputError
 from regcore.kernels.parallel import set_threads
+from regcore.study.integrity import move_aside
 
 LOGGER = logging.getLogger("regcore.study")
 
@@ -41,7 +42,7 @@ def job(log: str | Path, threads: int = 1) -> Iterator[None]:
     Raises
     ------
     SystemExit
-        With exit code 1 after an `InputError`.
+        With exit code 1 after an `InputError`, or a `DamagedFileError`, whose folder is moved aside.
     """
     Path(log).parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(log, mode="w", encoding="utf-8")
@@ -57,6 +58,12 @@ def job(log: str | Path, threads: int = 1) -> Iterator[None]:
     except InputError as error:
         LOGGER.error("%s", error)
         sys.exit(str(error))
+    except DamagedFileError as error:
+        work = next((parent.parent for parent in Path(log).parents if parent.name == "logs"), None)
+        moved = [] if work is None else move_aside(Path(error.path), work)
+        advice = "start again to have it made anew" if moved else "delete it and start again"
+        LOGGER.error("%s; %s", error, advice)
+        sys.exit(f"{error}; {advice}")
     except Exception:
         LOGGER.exception("unexpected error")
         raise

@@ -22,6 +22,7 @@ from regcore.registration.driver import make_diffeomorphic
 from regcore.resample import coverage, resample
 from regcore.space import Grid
 from regcore.study.config import PopulationSettings
+from regcore.study.integrity import verify_folder
 from regcore.study.job import LOGGER
 from regcore.study.manifest import Entry, good, located, read_manifest, set_aside, write_manifest
 from regcore.study.outputs import Layout, sidecar
@@ -60,6 +61,7 @@ def population_batch(
         Table with the names of these labels.
     settings : PopulationSettings
     """
+    verify_folder(template)
     fixed = read_image(template / "template.nii.gz")
     update = Chain((read_transform(template / "update.h5", sealed=True),))
     images = located(prepared)

@@ -19,6 +19,7 @@ from regcore.registration import register
 from regcore.resample import coverage, resample
 from regcore.space import Grid
 from regcore.study.config import TemplateStage
+from regcore.study.integrity import verify_folder
 from regcore.study.job import LOGGER
 from regcore.study.manifest import (
     Entry,
@@ -104,6 +105,7 @@ def register_batch(
     stage : TemplateStage
         Settings of the registration.
     """
+    verify_folder(template)
     state = read_json(template / "convergence.json")
     if state["stopped"] == stage.name:
         link_files(previous, output)

@@ -78,7 +78,7 @@ def parse(kind: str, path: Path, largest_bytes: int) -> tuple[dict[str, Any], li
     command += [kind, os.path.abspath(path), str(largest_bytes), str(seconds)]  # noqa: PTH100
     with tempfile.TemporaryFile() as numbers:
         try:
-            child = subprocess.run(
+            child = subprocess.run(  # noqa: S603 - our interpreter and file, no shell, names as arguments
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=numbers,

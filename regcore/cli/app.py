@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from regcore.cli import landmarking, measuring, registering, transforming
+from regcore.cli import landmarking, measuring, naming, registering, transforming
 from regcore.errors import DamagedFileError, InputError
 
 BAD_INPUT = 2
@@ -63,6 +63,7 @@ for command in (
     measuring.average,
     measuring.overlap,
     measuring.info,
+    naming.pseudonyms,
 ):
     app.command()(command)
 app.add_typer(landmarking.app, name="landmarks")

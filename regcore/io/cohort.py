@@ -16,6 +16,7 @@ from regcore.io.bids import (
     parse_name,
     subject_folders,
 )
+from regcore.io.files import is_file, is_folder
 from regcore.io.tables import MISSING, read_rows, require_columns
 
 Covariate = str | int | float | None
@@ -123,9 +124,9 @@ def read_cohort(
     [('sub-01', {'age': 40})]
     """
     source = Path(source)
-    if source.is_dir():
+    if is_folder(source):
         members = _from_bids(source, suffix, labels_from, labels_description, entities or {}, masks_from)
-    elif source.is_file():
+    elif is_file(source):
         members = _from_table(source)
     else:
         raise InputError(f"{source}: expected a BIDS folder or a table, found nothing there")
@@ -207,7 +208,7 @@ def _listed_file(folder: Path, text: str, role: str, where: str) -> Path | None:
     if not text.isprintable():
         raise InputError(f"{where}: expected a printable path as {role}, found {text!r}")
     path = folder / text
-    if not path.is_file():
+    if not is_file(path):
         raise InputError(f"{where}: expected the {role} file {path}, found nothing there")
     return path
 
@@ -252,7 +253,7 @@ def _derivatives(source: Path, folder: str | os.PathLike[str] | None) -> Path | 
     if folder is None:
         return None
     for candidate in (source / folder, Path(folder)):
-        if candidate.is_dir():
+        if is_folder(candidate):
             return candidate
     raise InputError(f"{folder}: expected a folder in {source} or in the working folder, found none")
 

@@ -34,6 +34,28 @@ def extension(path: str | os.PathLike[str]) -> str:
     return ".nii.gz" if name.endswith(".nii.gz") else Path(name).suffix
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is an ordinary file; a name that no file can have is no error here.
+
+    Examples
+    --------
+    >>> is_file(Path("a" * 100_000))
+    False
+    """
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder; a name that no folder can have is no error here."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
 def existing_file(path: str | os.PathLike[str]) -> Path:
     """Return `path`, or say in one line why there is nothing to read there.
 
@@ -43,9 +65,9 @@ def existing_file(path: str | os.PathLike[str]) -> Path:
         If the file is missing, a folder, or empty.
     """
     path = Path(path)
-    if path.is_dir():
+    if is_folder(path):
         raise InputError(f"{path}: expected a file, found a folder")
-    if not path.is_file():
+    if not is_file(path):
         raise InputError(f"{path}: expected a file, found nothing there")
     if path.stat().st_size == 0:
         raise InputError(f"{path}: expected data, found an empty file (0 bytes)")

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from regcore.errors import DamagedFileError, InputError
 from regcore.io.atomic import atomic_path
-from regcore.io.files import existing_file, extension
+from regcore.io.files import existing_file, extension, is_file
 from regcore.io.foreign import (
     FIELD_FIXED_PARAMETERS,
     LARGEST_LINEAR,
@@ -77,7 +77,7 @@ def read_transform(path: str | os.PathLike[str], *, sealed: bool = False) -> Tra
     ...     read_transform(Path(folder) / "shift.txt")([0, 0, 0])
     array([1., 2., 3.])
     """
-    if sealed and not Path(path).is_file():
+    if sealed and not is_file(Path(path)):
         raise DamagedFileError(path)
     path = existing_file(path)
     kind = extension(path)

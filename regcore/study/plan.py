@@ -14,7 +14,9 @@ from regcore import __version__
 from regcore.errors import InputError
 from regcore.io.bids import label_names_file
 from regcore.io.cohort import Member, read_cohort
+from regcore.io.files import is_file
 from regcore.io.nifti import read_grid
+from regcore.io.pseudonyms import pseudonym, read_secret
 from regcore.io.tables import read_table
 from regcore.study.atlases import Atlas, read_atlases
 from regcore.study.config import Study, TemplateStage, existing_path, find_participants
@@ -105,6 +107,8 @@ class Plan:
     study : Study
     members : list of Member
         The cohort.
+    aliases : mapping, optional
+        Pseudonym, under which `members` go, of every participant that the configuration may name.
     """
 
     version = __version__
@@ -114,8 +118,11 @@ class Plan:
         """Where published files lie."""
         return Layout(Path(self.study.results), self.study.template.name, self.study.cohort.suffix)
 
-    def __init__(self, study: Study, members: Sequence[Member]) -> None:
-        self.study = study
+    def __init__(
+        self, study: Study, members: Sequence[Member], aliases: Mapping[str, str] | None = None
+    ) -> None:
+        self.aliases = dict(aliases or {})
+        study = self.study = replace(study, **self._renamed(study)) if aliases else study
         self.members = list(members)
         self.keys = [member.key for member in members]
         self.by_key = {member.key: member for member in members}
@@ -167,7 +174,28 @@ class Plan:
         ):
             if text is not None:
                 existing_path(text, key)
-        return cls(study, members)
+        if study.privacy.pseudonym_secret is None:
+            return cls(study, members)
+        secret = read_secret(existing_path(study.privacy.pseudonym_secret, "privacy.pseudonym_secret"))
+        aliases = {member.participant: pseudonym(secret, member.participant) for member in members}
+        members = [replace(member, participant=aliases[member.participant]) for member in members]
+        return cls(study, sorted(members, key=lambda member: member.key), aliases)
+
+    def alias(self, name: str) -> str:
+        """A participant, with or without ``sub-``, by the name it has in this study."""
+        bare, session, rest = name.removeprefix("sub-").partition("_ses-")
+        return f"sub-{self.aliases[bare]}{session}{rest}" if bare in self.aliases else name
+
+    def _renamed(self, study: Study) -> dict[str, Any]:
+        """Settings that name participants, by their pseudonyms."""
+        atlas, pairwise = study.atlas, study.pairwise
+        library, reference = atlas.template_library, pairwise.reference
+        atlas = replace(atlas, participants=tuple(map(self.alias, atlas.participants)))
+        if not isinstance(library, int):
+            atlas = replace(atlas, template_library=tuple(map(self.alias, library)))
+        if reference is not None:
+            pairwise = replace(pairwise, reference=self.alias(reference))
+        return {"atlas": atlas, "pairwise": pairwise}
 
     # cohort
 
@@ -193,7 +221,9 @@ class Plan:
         return [os.fspath(member.labels) for member in self.batches[batch] if member.labels is not None]
 
     def image_by_member(self) -> dict[str, str]:
-        """Image file of every member."""
+        """Image file of every member; its name says who it is, so that pseudonyms stand alone."""
+        if self.aliases:
+            return {key: key for key in self.keys}
         return {member.key: os.fspath(member.image) for member in self.members}
 
     @property
@@ -357,10 +387,11 @@ class Plan:
         return pairs
 
     def _endpoint(self, text: str, key: str) -> str:
-        full = text if text.startswith("sub-") else f"sub-{text}"
+        name = self.alias(text)
+        full = name if name.startswith("sub-") else f"sub-{name}"
         if full in self.by_key:
             return full
-        if not Path(text).is_file():
+        if not is_file(Path(text)):
             raise InputError(f"{key}: expected one member of the cohort or an image file, found {text!r}")
         return text
 

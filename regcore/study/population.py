@@ -164,8 +164,9 @@ def _publish_labels(
     try:
         labels = read_labels(file)
     except InputError as error:
-        LOGGER.warning("%s: labels left out: %s", key, error)
-        return {"labels_problem": str(error)}
+        reason = str(error).removeprefix(f"{file}: ")
+        LOGGER.warning("%s: labels left out: %s", key, reason)
+        return {"labels_problem": reason}
     warped = resample(labels, grid, forward, "label")
     write_image(layout.warped_labels(key), warped)
     write_label_tables(layout.warped_labels(key), structures_of([warped]), table)

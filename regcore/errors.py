@@ -13,7 +13,8 @@ def printable(text: str) -> str:
     >>> print(printable("a\nb\x1b[31m"))
     a\nb\x1b[31m
     """
-    shown = text if len(text) <= LONGEST_MESSAGE else f"{text[:LONGEST_MESSAGE]}..."
+    half = LONGEST_MESSAGE // 2
+    shown = text if len(text) <= LONGEST_MESSAGE else f"{text[:half]}...{text[-half:]}"
     # control characters, marks that turn the direction of writing, bytes that were no UTF-8...
     return "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")

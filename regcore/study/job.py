@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import sys
 import time
@@ -15,6 +16,8 @@ from regcore.kernels.parallel import set_threads
 from regcore.memory import keep_freed_memory
 from regcore.study.integrity import move_aside
 
+# what the system may refuse: full disk, full quota, read-only, not permitted, name too long
+REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.EIO)
 LOGGER = logging.getLogger("regcore.study")
 
 
@@ -66,6 +69,12 @@ def job(log: str | Path, threads: int = 1) -> Iterator[None]:
         advice = "start again to have it made anew" if moved else "delete it and start again"
         LOGGER.error("%s; %s", error, advice)
         sys.exit(f"{error}; {advice}")
+    except OSError as error:
+        if error.errno not in REFUSED:
+            LOGGER.exception("unexpected error")
+            raise
+        LOGGER.error("%s: %s", error.filename or "results", error.strerror)
+        sys.exit(f"{error.filename or 'results'}: {error.strerror}; mend this and start again")
     except Exception:
         LOGGER.exception("unexpected error")
         raise

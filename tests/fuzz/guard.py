@@ -19,7 +19,9 @@ from regcore.io.limits import LARGEST_IMAGE_VARIABLE, largest_image_bytes
 LIMIT_GB = 1 / 64
 MEMORY_FACTOR = 4
 OVERHEAD_BYTES = 96 * 2**20
+# of our own work; a child process has limits of its own, and a busy machine makes everybody wait
 SECONDS = 30
+SECONDS_WITH_CHILD = 900
 BACKSTOP_BYTES = 6 * 2**30
 FORBIDDEN = (
     "os.system",
@@ -67,6 +69,7 @@ class Guard:
         os.chdir(folder)
         resource.setrlimit(resource.RLIMIT_AS, (BACKSTOP_BYTES, BACKSTOP_BYTES))
         signal.signal(signal.SIGALRM, self._late)
+        signal.signal(signal.SIGPROF, self._late)
         # a warning on the terminal is no message that a user can act on
         warnings.simplefilter("error")
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -105,10 +108,12 @@ class Guard:
         start = resident("VmRSS")
         self.offences.clear()
         self.watching = True
-        signal.alarm(SECONDS)
+        signal.setitimer(signal.ITIMER_PROF, SECONDS)
+        signal.alarm(SECONDS_WITH_CHILD)
         try:
             yield
         finally:
+            signal.setitimer(signal.ITIMER_PROF, 0)
             signal.alarm(0)
             self.watching = False
         taken = resident("VmHWM") - start

@@ -324,3 +324,29 @@ def test_results_of_another_version_are_made_again(finished: Path, tmp_path: Pat
     for rule in ("prepare_member", "register_last", "gather_template", "population_batch", "make_report"):
         assert f"rule {rule}:" in dry.stdout + dry.stderr
     assert planned(finished, CONFIG) == {}
+
+
+def test_a_dry_run_with_names_that_a_shell_or_snakemake_would_read(tmp_path: Path) -> None:
+    folder = tmp_path / HOSTILE
+    folder.mkdir()
+    for name in ("a%s*.nii", "$(touch PWNED).nii", "a{b}.nii", "names{x}.tsv"):
+        (folder / name).write_bytes(b"index\tname\n1\tx\n")
+    rows = ["participant_id\timage\tlabels", "1\ta%s*.nii\ta%s*.nii", "2\t$(touch PWNED).nii\ta%s*.nii"]
+    (folder / "{cohort} `touch PWNED`.tsv").write_text("\n".join(rows) + "\n")
+    config = CONFIG | {
+        "cohort": {
+            "source": str(folder / "{cohort} `touch PWNED`.tsv"),
+            "label_names": str(folder / "names{x}.tsv"),
+        },
+        "targets": ["template", "population", "atlas", "pairwise", "tables", "report"],
+        "atlas": {"participants": ["1", "2"], "include_atlases": True},
+        "pairwise": {"reference": str(folder / "$(touch PWNED).nii")},
+        "report": {"title": "{title} <script> $(touch PWNED)"},
+    }
+    counts = planned(tmp_path, config)
+    assert (counts["prepare_member"], counts["pairwise_batch"]) == (2, 1)
+    (folder / "braces.tsv").write_text(f"{rows[0]}\n1\ta{{b}}.nii\tn/a\n")
+    said = failing(tmp_path, cohort={"source": str(folder / "braces.tsv")})
+    assert "a{b}.nii: expected a path without braces" in said
+    assert "Traceback" not in said
+    assert not list(tmp_path.rglob("PWNED"))

@@ -148,6 +148,22 @@ class Plan:
             targets = self._labelled()
             self.atlas_batches = chunk(targets, study.batch_size or 1, targets, "a")
         self.atlas_batch_of = {key: batch for batch, each in self.atlas_batches.items() for key in each}
+        self._check_paths()
+
+    def _check_paths(self) -> None:
+        """Refuse files whose names Snakemake would take for patterns."""
+        files: list[object] = [
+            file for each in self.members for file in (each.image, each.mask, each.labels) if file
+        ]
+        files += [file for atlas in self.library for file in (atlas.image, atlas.labels)]
+        files += [
+            end for pairs in self.pair_batches.values() for pair in pairs for end in (pair.fixed, pair.moving)
+        ]
+        for file in files:
+            if "{" in str(file) or "}" in str(file):
+                raise InputError(
+                    f"{file}: expected a path without braces, found some (wildcards in Snakemake)"
+                )
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Plan:

@@ -57,9 +57,11 @@ class Guard:
     ----------
     folder : Path
         Scratch folder; the working folder while cases run.
+    limits : bool
+        Whether this process gets limits of memory and time; a fuzzer with its own does without.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, limits: bool = True) -> None:
         self.folder = folder
         self.watching = False
         self.offences: list[str] = []
@@ -67,9 +69,11 @@ class Guard:
         self.most_bytes = 0
         os.environ[LARGEST_IMAGE_VARIABLE] = repr(LIMIT_GB)
         os.chdir(folder)
-        resource.setrlimit(resource.RLIMIT_AS, (BACKSTOP_BYTES, BACKSTOP_BYTES))
-        signal.signal(signal.SIGALRM, self._late)
-        signal.signal(signal.SIGPROF, self._late)
+        self.limits = limits
+        if limits:
+            resource.setrlimit(resource.RLIMIT_AS, (BACKSTOP_BYTES, BACKSTOP_BYTES))
+            signal.signal(signal.SIGALRM, self._late)
+            signal.signal(signal.SIGPROF, self._late)
         # a warning on the terminal is no message that a user can act on
         warnings.simplefilter("error")
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -108,13 +112,15 @@ class Guard:
         start = resident("VmRSS")
         self.offences.clear()
         self.watching = True
-        signal.setitimer(signal.ITIMER_PROF, SECONDS)
-        signal.alarm(SECONDS_WITH_CHILD)
+        if self.limits:
+            signal.setitimer(signal.ITIMER_PROF, SECONDS)
+            signal.alarm(SECONDS_WITH_CHILD)
         try:
             yield
         finally:
-            signal.setitimer(signal.ITIMER_PROF, 0)
-            signal.alarm(0)
+            if self.limits:
+                signal.setitimer(signal.ITIMER_PROF, 0)
+                signal.alarm(0)
             self.watching = False
         taken = resident("VmHWM") - start
         self.most_bytes = max(self.most_bytes, taken)

@@ -70,7 +70,8 @@ def test_kept_kernels_run_without_preparing_the_compiler() -> None:
     program = """
 import sys, numpy as np
 from regcore.kernels.smooth import gaussian_smooth
-print(float(gaussian_smooth(np.ones((6, 6, 6), np.float32), 1.0).mean()), "numba.cpython.unicode" in sys.modules)
+value = gaussian_smooth(np.ones((6, 6, 6), np.float32), 1.0).mean()
+print(float(value), "numba.typed.typeddict" in sys.modules)
 """
     runs = [
         subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout

@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 RUNTIME := workflow,formats,demo
 TESTING := $(RUNTIME),test
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-UV_ARGS := pyproject.toml requirements/build.in --quiet --universal --python-version 3.11 --generate-hashes \
+UV_ARGS = $(UPGRADE) pyproject.toml requirements/build.in --quiet --universal --python-version 3.11 --generate-hashes \
   --no-emit-index-url --no-header --no-annotate --extra workflow --extra formats --extra demo
 SNAKEMAKE_FILES := Snakefile $(wildcard rules/*.smk)
 PYTHON_FILES := regcore scripts tests benchmarks requirements
@@ -95,7 +95,7 @@ sbom: $(VENV)/installed-audit ## write build/sbom.cdx.json, the software bill of
 	  --output-file build/sbom.cdx.json $(BIN)/python
 	@echo "Bill of materials: $(CURDIR)/build/sbom.cdx.json"
 
-lock: ## lock the newest versions that pyproject.toml allows, by their hashes (needs uv)
+lock: ## lock what pyproject.toml asks for, by its hashes; UPGRADE=--upgrade takes newer versions (needs uv)
 	uv pip compile $(UV_ARGS) --extra test --output-file requirements/test.lock
 	uv pip compile $(UV_ARGS) --constraint requirements/test.lock --output-file requirements/run.lock
 

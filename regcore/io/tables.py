@@ -33,7 +33,7 @@ MOST_YAML_VALUES = 100_000
 # a table has more text than a person writes: that of 10,000 members holds a row a structure
 TABLE_SHARE = 16
 # what a spreadsheet takes for a formula, unless it is a number
-FORMULA = re.compile(r"[=@\t\r]|[+-](?![\d.][\d.eE+-]*$)")
+FORMULA = re.compile(r"[=@]|[+-](?!$)(?!(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$)")
 BREAKS = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]+")
 UNDESCRIBED = {"Description": "Carried over from the table of the cohort."}
 

@@ -125,7 +125,7 @@ def written(path: Path, write: Callable[[Path], object], endings: tuple[str, str
         if len({len(row) for row in rows}) != 1:
             raise ViolationError("a table whose rows have different numbers of cells")
         for cell in (cell for row in rows for cell in row):
-            if re.match(r"[=@\t\r]|[+-](?![\d.])", cell):
+            if re.match(r"[=@\t\r]|[+-](?!$)(?![\d.])", cell):
                 raise ViolationError(f"a table with the formula {cell!r}")
     finally:
         for file in files:

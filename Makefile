@@ -2,18 +2,24 @@
 PYTHON ?= python3
 CORES ?= $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 PYTEST_ARGS ?=
+CASES ?= 100000
+# LOCKED=no installs what pyproject.toml allows instead of the locked versions
+LOCKED ?= yes
 
 VENV := .venv
 BIN := $(VENV)/bin
 RUNTIME := workflow,formats,demo
+TESTING := $(RUNTIME),test
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+UV_ARGS = $(UPGRADE) pyproject.toml requirements/build.in --quiet --universal --python-version 3.11 --generate-hashes \
+  --no-emit-index-url --no-header --no-annotate --extra workflow --extra formats --extra demo
 SNAKEMAKE_FILES := Snakefile $(wildcard rules/*.smk)
-PYTHON_FILES := regcore scripts tests benchmarks
+PYTHON_FILES := regcore scripts tests benchmarks requirements
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH :=
 
-.PHONY: help install demo test lint format bench clean distclean
+.PHONY: help install demo test lint audit sbom lock fuzz format bench clean distclean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -26,14 +32,29 @@ $(VENV)/python-is-ready:
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
+# The locked versions, by their hashes; a file with another content than the locked one ends everything. Where a
+# locked version does not exist for this Python or platform, the ranges of pyproject.toml decide instead.
+define install_locked
+	@test "$(LOCKED)" = no || $(PIP) install --require-hashes --requirement requirements/$(1).lock 2> $(VENV)/lock.log || { \
+	  cat $(VENV)/lock.log >&2; \
+	  ! grep -q "DO NOT MATCH THE HASHES" $(VENV)/lock.log || exit 1; \
+	  echo "make: the locked versions cannot be installed here; taking what pyproject.toml allows"; }
+	@$(PIP) install --requirement requirements/build.in
+	$(PIP) install --no-build-isolation --editable ".[$(2)]"
+endef
+
 # one stamp a set of extras: a target installs what it needs and no more
-$(VENV)/installed: pyproject.toml $(VENV)/python-is-ready
+$(VENV)/installed: pyproject.toml requirements/run.lock $(VENV)/python-is-ready
 	@echo "Installing into $(VENV) (a minute or two, once)"
-	$(PIP) install --editable ".[$(RUNTIME)]"
+	$(call install_locked,run,$(RUNTIME))
 	@touch $@
 
-$(VENV)/installed-test: $(VENV)/installed
-	$(PIP) install --editable ".[$(RUNTIME),test]"
+$(VENV)/installed-test: requirements/test.lock $(VENV)/installed
+	$(call install_locked,test,$(TESTING))
+	@touch $@
+
+$(VENV)/installed-audit: $(VENV)/installed
+	$(PIP) install --editable ".[$(RUNTIME),audit]"
 	@touch $@
 
 $(VENV)/installed-lint: $(VENV)/installed
@@ -63,6 +84,23 @@ lint: $(VENV)/installed-lint demo/config.yaml ## check style, types and the work
 	$(BIN)/mypy
 	$(BIN)/snakefmt --check $(SNAKEMAKE_FILES)
 	$(BIN)/snakemake --lint --configfile demo/config.yaml
+
+audit: $(VENV)/installed-audit ## look for insecure code and vulnerable packages (the latter needs a network)
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive regcore scripts requirements
+	$(BIN)/python requirements/audit.py requirements/test.lock
+
+sbom: $(VENV)/installed-audit ## write build/sbom.cdx.json, the software bill of materials of .venv
+	@mkdir -p build
+	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+	  --output-file build/sbom.cdx.json $(BIN)/python
+	@echo "Bill of materials: $(CURDIR)/build/sbom.cdx.json"
+
+lock: ## lock what pyproject.toml asks for, by its hashes; UPGRADE=--upgrade takes newer versions (needs uv)
+	uv pip compile $(UV_ARGS) --extra test --output-file requirements/test.lock
+	uv pip compile $(UV_ARGS) --constraint requirements/test.lock --output-file requirements/run.lock
+
+fuzz: $(VENV)/installed-test ## let CASES damaged and hostile files loose on every reader; prints the counts
+	$(BIN)/python -m tests.fuzz --cases $(CASES)
 
 format: $(VENV)/installed-lint ## bring every file into the style that lint checks
 	$(BIN)/ruff check --fix $(PYTHON_FILES)

@@ -56,7 +56,7 @@ def measure(command: Sequence[str], environment: Mapping[str, str], log: Path) -
     log.parent.mkdir(parents=True, exist_ok=True)
     figures = log.with_suffix(".cost.json")
     with log.open("wb") as stream:
-        code = subprocess.run(
+        code = subprocess.run(  # noqa: S603 - our own interpreter and module, no shell
             [sys.executable, "-S", "-I", __file__, str(figures), *command],
             env={**os.environ, **environment},
             stdout=stream,

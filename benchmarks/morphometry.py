@@ -72,7 +72,10 @@ def _study(name: str, setup: Setup) -> Path:
         command += ["--configfile", str(folder / "config.yaml"), "--cores", str(setup.threads)]
         with (folder / "run.log").open("a") as log:
             environ = {**os.environ, **environment(1)}
-            done = subprocess.run(command, stdout=log, stderr=log, env=environ, check=False)
+            # our own interpreter and module, no shell
+            done = subprocess.run(  # noqa: S603
+                command, stdout=log, stderr=log, env=environ, check=False
+            )
         if done.returncode:
             raise RuntimeError(f"{folder / 'run.log'}: exit code {done.returncode}")
     return folder / "results"

@@ -172,8 +172,6 @@ def _run_elastix(job: Job) -> float:
 
 
 def _run_dipy(job: Job) -> float:
-    import pickle
-
     from dipy.align import affine_registration, syn_registration
     from dipy.io.image import load_nifti, save_nifti
 
@@ -198,8 +196,12 @@ def _run_dipy(job: Job) -> float:
     save_nifti(f"{job.folder}/warped.nii.gz", warped.astype(np.float32), to_world)
     np.savetxt(f"{job.folder}/affine.txt", matrix)
     if mapping is not None:
-        with Path(f"{job.folder}/mapping.pickle").open("wb") as stream:
-            pickle.dump(mapping, stream)
+        np.savez(
+            f"{job.folder}/mapping.npz",
+            prealign_inverse=mapping.prealign_inv,
+            forward=mapping.get_forward_field().astype(np.float32),
+            backward=mapping.get_backward_field().astype(np.float32),
+        )
     return seconds
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from benchmarks.peers import ENGINE_FILE, Job
 from regcore.errors import InputError
+from regcore.io.arrays import read_arrays
 from regcore.io.itk import read_transform
 from regcore.io.nifti import read_grid
 from regcore.io.tables import read_json
@@ -77,17 +77,16 @@ def _read_elastix(job: Job) -> BothWays:
 
 
 def _read_dipy(job: Job) -> BothWays:
-    pickled = Path(job.folder) / "mapping.pickle"
-    if not pickled.exists():
+    kept = Path(job.folder) / "mapping.npz"
+    if not kept.exists():
         affine = Affine(np.loadtxt(f"{job.folder}/affine.txt"))
         return affine, affine.inverse()
-    with pickled.open("rb") as stream:
-        mapping = pickle.load(stream)
+    mapping = read_arrays(kept)
     # dipy returns the inverse of a map from the moving to the fixed image, and so its affine leads that way;
     # both fields lie on the fixed grid: the affine comes after the one and before the other
-    affine, grid = Affine(mapping.prealign_inv), read_grid(job.fixed)
-    there = Displacement.from_world(mapping.get_forward_field().astype(np.float32), grid)
-    back = Displacement.from_world(mapping.get_backward_field().astype(np.float32), grid)
+    affine, grid = Affine(mapping["prealign_inverse"]), read_grid(job.fixed)
+    there = Displacement.from_world(mapping["forward"], grid)
+    back = Displacement.from_world(mapping["backward"], grid)
     return Chain((affine, there)), Chain((back, affine.inverse()))
 
 

@@ -49,7 +49,9 @@ class Grid:
         affine = np.array(self.affine, dtype=np.float64)
         if affine.shape != (4, 4) or not np.isfinite(affine).all():
             raise InputError("grid: expected a finite 4x4 affine, found NaN, infinity or another shape")
-        if abs(np.linalg.det(affine[:3, :3])) < 1e-12:
+        with np.errstate(all="ignore"):
+            volume = abs(np.linalg.det(affine[:3, :3]))
+        if not 1e-12 <= volume < np.inf:
             raise InputError("grid: expected an invertible affine, found a zero voxel size or collapsed axes")
         affine.setflags(write=False)
         object.__setattr__(self, "shape", shape)

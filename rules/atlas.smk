@@ -71,7 +71,7 @@ rule atlas_batch:
             for folder in PLAN.atlas_population(PLAN.atlas_batches[wildcards.batch])
         ],
         library=[f"{WORK}/{folder}" for folder in PLAN.folders("template_library")],
-        labels=[str(atlas.labels) for atlas in PLAN.atlases],
+        labels=lambda wildcards: [str(atlas.labels) for atlas in PLAN.atlases],
     output:
         directory(f"{WORK}/atlas/{{batch}}"),
     log:
@@ -88,7 +88,7 @@ rule atlas_batch:
         regcore=PLAN.version,
         fingerprint=fingerprint(PLAN.layout, STUDY.atlas.labelling),
         layout=PLAN.layout,
-        names=PLAN.label_names_files.get("atlas"),
+        names=lambda wildcards: PLAN.label_names_files.get("atlas"),
         atlases=PLAN.atlases,
         members=lambda wildcards: PLAN.atlas_batches[wildcards.batch],
         settings=STUDY.atlas.labelling,
@@ -105,7 +105,7 @@ rule validate_atlas:
             f"{WORK}/{folder}" for folder in PLAN.atlas_population([wildcards.key])
         ],
         library=[f"{WORK}/{folder}" for folder in PLAN.folders("template_library")],
-        labels=[str(atlas.labels) for atlas in PLAN.atlases],
+        labels=lambda wildcards: [str(atlas.labels) for atlas in PLAN.atlases],
     output:
         directory(f"{WORK}/validation/{{key}}"),
     log:
@@ -122,7 +122,7 @@ rule validate_atlas:
         regcore=PLAN.version,
         fingerprint=fingerprint(PLAN.layout, STUDY.atlas),
         layout=PLAN.layout,
-        names=PLAN.label_names_files.get("atlas"),
+        names=lambda wildcards: PLAN.label_names_files.get("atlas"),
         atlases=PLAN.atlases,
         settings=STUDY.atlas.labelling,
         methods=STUDY.atlas.validated,
@@ -135,7 +135,7 @@ rule atlas_priors:
         prepared=[f"{WORK}/{folder}" for folder in PLAN.atlas_prepared([])],
         population=[f"{WORK}/{folder}" for folder in PLAN.atlas_population([])],
         template=TEMPLATE,
-        labels=[str(atlas.labels) for atlas in PLAN.atlases],
+        labels=lambda wildcards: [str(atlas.labels) for atlas in PLAN.atlases],
     output:
         labels=PRIORS["labels"],
         confidence=PRIORS["confidence"],
@@ -154,7 +154,7 @@ rule atlas_priors:
         regcore=PLAN.version,
         fingerprint=fingerprint(PLAN.layout, STUDY.atlas.labelling),
         layout=PLAN.layout,
-        names=PLAN.label_names_files.get("atlas"),
+        names=lambda wildcards: PLAN.label_names_files.get("atlas"),
         atlases=PLAN.atlases,
         settings=STUDY.atlas.labelling,
     script:

@@ -22,6 +22,8 @@ except InputError as error:
     sys.exit(str(error))
 
 STUDY = PLAN.study
+# read by regcore.io.limits in every job
+os.environ["REGCORE_LARGEST_IMAGE_GB"] = str(STUDY.largest_image_gb)
 RESULTS = STUDY.results
 WORK = f"{RESULTS}/work"
 LOGS = f"{WORK}/logs"

@@ -26,7 +26,7 @@ rule population_batch:
         fingerprint=fingerprint(PLAN.layout, STUDY.population),
         layout=PLAN.layout,
         labels=lambda wildcards: PLAN.labels_by_member(wildcards.batch),
-        names=PLAN.label_names_files.get("own"),
+        names=lambda wildcards: PLAN.label_names_files.get("own"),
         settings=STUDY.population,
     script:
         "../scripts/population_batch.py"

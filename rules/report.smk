@@ -13,7 +13,7 @@ rule describe_dataset:
         runtime=5,
     params:
         regcore=PLAN.version,
-        source=STUDY.cohort.source,
+        source=lambda wildcards: STUDY.cohort.source,
     script:
         "../scripts/describe_dataset.py"
 

@@ -25,6 +25,7 @@ from regcore.study.atlases import Atlas
 from regcore.study.carry import Places, carry, through_template
 from regcore.study.config import AtlasSettings, PrepareSettings, Study, TemplateStage
 from regcore.study.gather import gather_template
+from regcore.study.integrity import seal_folder
 from regcore.study.manifest import good, read_manifest, set_aside, write_manifest
 from regcore.study.outputs import Layout
 from regcore.study.plan import Plan
@@ -337,6 +338,7 @@ def test_converged_stage_passes_through(finished: Path, tmp_path: Path) -> None:
         (still / file.name).write_bytes(file.read_bytes())
     state = read_json(still / "convergence.json") | {"stopped": "affine"}
     write_json(still / "convergence.json", state)
+    seal_folder(still)
     output = tmp_path / "register" / "02"
     register_batch(prepared, work / "register" / "01", still, output, stage)
     assert (output / PASSED).exists()

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from regcore.cli import landmarking, measuring, registering, transforming
-from regcore.errors import InputError
+from regcore.cli import landmarking, measuring, naming, registering, transforming
+from regcore.errors import DamagedFileError, InputError
 
 BAD_INPUT = 2
 INTERRUPTED = 130
@@ -63,6 +63,7 @@ for command in (
     measuring.average,
     measuring.overlap,
     measuring.info,
+    naming.pseudonyms,
 ):
     app.command()(command)
 app.add_typer(landmarking.app, name="landmarks")
@@ -90,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
         code = app(args=given, prog_name="regcore", standalone_mode=False)
-    except InputError as error:
+    except (InputError, DamagedFileError) as error:
         return _fail(str(error), BAD_INPUT)
     except (typer.Abort, KeyboardInterrupt):
         return _fail("interrupted; nothing half-written is left", INTERRUPTED)

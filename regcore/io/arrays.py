@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from regcore.errors import InputError
+from regcore.errors import DamagedFileError
 from regcore.io.atomic import atomic_path
+
+READ_ERRORS = (
+    OSError,
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    EOFError,
+    SyntaxError,
+    MemoryError,
+    RuntimeError,
+    zlib.error,
+    zipfile.BadZipFile,
+)
 
 
 def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, npt.NDArray[Any]]) -> None:
@@ -36,14 +51,14 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, npt.NDArray[Any]]:
 
     Raises
     ------
-    InputError
-        If the file is missing, damaged, or holds Python objects.
+    DamagedFileError
+        If the file is missing, damaged, or holds Python objects; every array has a checksum.
     """
     try:
         with np.load(path, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
-        raise InputError(f"{path}: expected arrays in a .npz file, found {error}") from error
+    except READ_ERRORS as error:
+        raise DamagedFileError(path) from error
 
 
 def link_files(source: Path, target: Path) -> None:

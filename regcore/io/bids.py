@@ -148,9 +148,16 @@ def entities_text(entities: Mapping[str, str]) -> str:
 def _folders(path: Path, prefix: str) -> list[str]:
     try:
         with os.scandir(path) as entries:
-            return sorted(e.name for e in entries if e.name.startswith(prefix) and e.is_dir())
+            return sorted(_printable(e) for e in entries if e.name.startswith(prefix) and e.is_dir())
     except OSError as error:
         raise InputError(f"{path}: expected a readable folder, found none ({error.strerror})") from error
+
+
+def _printable(entry: os.DirEntry[str]) -> str:
+    """Name of a file or folder, refused if no log, table or page could show it as it is."""
+    if not entry.name.isprintable():
+        raise InputError(f"{entry.path}: expected a printable name, found control characters or no UTF-8")
+    return entry.name
 
 
 def _images(folder: SubjectFolder) -> Iterator[tuple[Path, dict[str, str]]]:
@@ -161,7 +168,9 @@ def _images(folder: SubjectFolder) -> Iterator[tuple[Path, dict[str, str]]]:
             continue
         with os.scandir(folder.path / data_type) as entries:
             names = sorted(
-                e.name for e in entries if e.name.startswith(f"{start}_") and e.name.endswith(EXTENSIONS)
+                _printable(e)
+                for e in entries
+                if e.name.startswith(f"{start}_") and e.name.endswith(EXTENSIONS)
             )
         for name in names:
             yield folder.path / data_type / name, parse_name(name)

@@ -16,12 +16,12 @@ from regcore.io.bids import (
     parse_name,
     subject_folders,
 )
+from regcore.io.files import is_file, is_folder
 from regcore.io.tables import MISSING, read_rows, require_columns
 
 Covariate = str | int | float | None
 
 IDENTIFIER = re.compile(r"[A-Za-z0-9+]{1,64}")
-CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 ROLES = ("participant_id", "session_id", "image", "mask", "labels")
 NOTHING = ("", MISSING, "N/A", "NaN", "nan")
 
@@ -124,9 +124,9 @@ def read_cohort(
     [('sub-01', {'age': 40})]
     """
     source = Path(source)
-    if source.is_dir():
+    if is_folder(source):
         members = _from_bids(source, suffix, labels_from, labels_description, entities or {}, masks_from)
-    elif source.is_file():
+    elif is_file(source):
         members = _from_table(source)
     else:
         raise InputError(f"{source}: expected a BIDS folder or a table, found nothing there")
@@ -164,11 +164,11 @@ def typed(values: Iterable[str]) -> list[Covariate]:
     """
     texts = [None if value in NOTHING else value for value in values]
     present = [text for text in texts if text is not None]
-    if any(re.fullmatch(r"[+-]?0\d+", text) for text in present):
+    if any(re.fullmatch(r"[+-]?0[0-9]+", text) for text in present):
         return list(texts)
-    if all(re.fullmatch(r"[+-]?\d+", text) for text in present):
+    if all(re.fullmatch(r"[+-]?[0-9]{1,18}", text) for text in present):
         return [None if text is None else int(text) for text in texts]
-    if all(re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", text) for text in present):
+    if all(re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,2})?", text) for text in present):
         return [None if text is None else float(text) for text in texts]
     return list(texts)
 
@@ -205,10 +205,10 @@ def _from_table(path: Path) -> list[Member]:
 def _listed_file(folder: Path, text: str, role: str, where: str) -> Path | None:
     if text in NOTHING:
         return None
-    if CONTROL.search(text):
+    if not text.isprintable():
         raise InputError(f"{where}: expected a printable path as {role}, found {text!r}")
     path = folder / text
-    if not path.is_file():
+    if not is_file(path):
         raise InputError(f"{where}: expected the {role} file {path}, found nothing there")
     return path
 
@@ -253,7 +253,7 @@ def _derivatives(source: Path, folder: str | os.PathLike[str] | None) -> Path | 
     if folder is None:
         return None
     for candidate in (source / folder, Path(folder)):
-        if candidate.is_dir():
+        if is_folder(candidate):
             return candidate
     raise InputError(f"{folder}: expected a folder in {source} or in the working folder, found none")
 

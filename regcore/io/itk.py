@@ -7,21 +7,31 @@ and y change.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 
-from regcore.errors import InputError
+from regcore.errors import DamagedFileError, InputError
 from regcore.io.atomic import atomic_path
-from regcore.io.files import existing_file, extension
+from regcore.io.files import existing_file, extension, is_file
+from regcore.io.foreign import (
+    FIELD_FIXED_PARAMETERS,
+    LARGEST_LINEAR,
+    ForeignFileError,
+    Record,
+    parse,
+)
+from regcore.io.itk_matlab import matlab_record
 from regcore.io.itk_matrix import linear_matrix
+from regcore.io.limits import largest_image_bytes
 from regcore.io.nifti import read_values
 from regcore.io.nifti_writer import NIFTI_EXTENSIONS
+from regcore.io.seal import append_seal, is_sealed, numbers, read_sealed
 from regcore.io.tables import read_text, write_text
 from regcore.space import Grid
 from regcore.transforms import Affine, Chain, Displacement, Transform, Velocity, split
@@ -32,14 +42,10 @@ LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 TEXT_EXTENSIONS = (".txt", ".tfm")
 HDF5_EXTENSIONS = (".h5", ".hdf5")
 TEXT_BANNER = "#Insight Transform File V1.0"
-FIELD_FIXED_PARAMETERS = 18
-# more parameters than any linear type has
-LARGEST_LINEAR = 32
-# Parameters of one transform in a file: ITK's type, parameters and fixed parameters
-Record = tuple[str, npt.NDArray[Any], npt.NDArray[np.float64]]
+LARGEST_TEXT_TRANSFORM_BYTES = 2**20
 
 
-def read_transform(path: str | os.PathLike[str]) -> Transform:
+def read_transform(path: str | os.PathLike[str], *, sealed: bool = False) -> Transform:
     """Read a transform as ITK, ANTs or `write_transform` wrote it.
 
     Parameters
@@ -47,6 +53,8 @@ def read_transform(path: str | os.PathLike[str]) -> Transform:
     path : path
         ``.h5`` (composite of affines and displacement fields), ``.txt`` or ``.tfm`` (affine or one of ITK's
         rigid, similarity, translation types), ``.mat`` (ANTs' affine), ``.nii.gz`` (ANTs' field).
+    sealed : bool
+        Refuse a ``.h5`` file without the seal of `write_transform`, as damaged.
 
     Returns
     -------
@@ -58,6 +66,8 @@ def read_transform(path: str | os.PathLike[str]) -> Transform:
     ------
     InputError
         If the file is missing, damaged, or holds a kind of transform that is not read.
+    DamagedFileError
+        If the file was written by `write_transform` and is not as it was written.
 
     Examples
     --------
@@ -67,16 +77,18 @@ def read_transform(path: str | os.PathLike[str]) -> Transform:
     ...     read_transform(Path(folder) / "shift.txt")([0, 0, 0])
     array([1., 2., 3.])
     """
+    if sealed and not is_file(Path(path)):
+        raise DamagedFileError(path)
     path = existing_file(path)
     kind = extension(path)
     if kind in NIFTI_EXTENSIONS:
         return _field_of_image(path)
     if kind in HDF5_EXTENSIONS:
-        records = _records_of_hdf5(path)
+        records = _records_of_hdf5(path, sealed)
     elif kind in TEXT_EXTENSIONS:
         records = _records_of_text(path)
     elif kind == ".mat":
-        records = _records_of_matlab(path)
+        records = [matlab_record(path)]
     else:
         raise InputError(
             f"{path}: expected a name ending in .h5, .txt, .tfm, .mat or .nii.gz, found {kind!r}"
@@ -152,21 +164,39 @@ def _write_text_affine(path: Path, steps: Sequence[Transform]) -> None:
 
 def _write_hdf5(path: Path, steps: Sequence[Transform], compression: bool) -> None:
     records = [_record(path, step) for step in steps] or [_affine_record(Affine(np.eye(4)))]
+    import h5py
+
+    with atomic_path(path) as temporary:
+        with h5py.File(temporary, "w") as file:
+            index = _fill_hdf5(file, h5py.string_dtype("ascii"), records, compression)
+        append_seal(temporary, {"transforms": index})
+
+
+def _fill_hdf5(
+    file: Any, text: Any, records: Sequence[Record], compression: bool
+) -> list[dict[str, Any]] | None:
+    """Write the transforms, and say where their numbers lie; None if they are packed."""
     filters: dict[str, Any] = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
-        text = h5py.string_dtype("ascii")
-        file.create_dataset("HDFVersion", data=["1.10"], dtype=text)
-        file.create_dataset("ITKVersion", data=["5.4.0"], dtype=text)
-        file.create_dataset("OSName", data=["any"], dtype=text)
-        file.create_dataset("OSVersion", data=["any"], dtype=text)
-        head = file.create_group("TransformGroup/0")
-        head.create_dataset("TransformType", data=["CompositeTransform_double_3_3"], dtype=text)
-        for number, (kind, parameters, fixed) in enumerate(records, start=1):
-            group = file.create_group(f"TransformGroup/{number}")
-            group.create_dataset("TransformType", data=[kind], dtype=text)
-            group.create_dataset("TransformFixedParameters", data=fixed)
-            large = compression and parameters.size > 12
-            group.create_dataset("TransformParameters", data=parameters, **(filters if large else {}))
+    index: list[dict[str, Any]] = []
+    packed = False
+    file.create_dataset("HDFVersion", data=["1.10"], dtype=text)
+    file.create_dataset("ITKVersion", data=["5.4.0"], dtype=text)
+    file.create_dataset("OSName", data=["any"], dtype=text)
+    file.create_dataset("OSVersion", data=["any"], dtype=text)
+    head = file.create_group("TransformGroup/0")
+    head.create_dataset("TransformType", data=["CompositeTransform_double_3_3"], dtype=text)
+    for number, (kind, parameters, fixed) in enumerate(records, start=1):
+        group = file.create_group(f"TransformGroup/{number}")
+        group.create_dataset("TransformType", data=[kind], dtype=text)
+        large = compression and parameters.size > LARGEST_LINEAR
+        packed |= large
+        stored = (
+            group.create_dataset("TransformFixedParameters", data=fixed),
+            group.create_dataset("TransformParameters", data=parameters, **(filters if large else {})),
+        )
+        place = [] if packed else [[data.dtype.str, data.id.get_offset(), data.size] for data in stored]
+        index.append({"kind": kind, "numbers": place})
+    return None if packed else index
 
 
 def _record(path: Path, step: Transform) -> Record:
@@ -206,7 +236,9 @@ def _transform(path: Path, record: Record) -> Transform:
     try:
         if kind.startswith("DisplacementFieldTransform"):
             return _displacement(path, parameters, fixed)
-        return Affine(LPS @ linear_matrix(path, kind, parameters.astype(np.float64), fixed) @ LPS)
+        # what overflows is refused as infinite
+        with np.errstate(all="ignore"):
+            return Affine(LPS @ linear_matrix(path, kind, parameters.astype(np.float64), fixed) @ LPS)
     except InputError as error:
         message = str(error)
         raise error if message.startswith(str(path)) else InputError(f"{path}: {message}") from error
@@ -216,7 +248,7 @@ def _displacement(path: Path, parameters: npt.NDArray[Any], fixed: npt.NDArray[n
     if fixed.size != FIELD_FIXED_PARAMETERS:
         raise InputError(f"{path}: expected a 3D field with 18 fixed parameters, found {fixed.size}")
     shape = (int(fixed[0]), int(fixed[1]), int(fixed[2]))
-    if min(shape) < 1 or parameters.size != 3 * shape[0] * shape[1] * shape[2]:
+    if min(shape) < 1 or parameters.size != 3 * math.prod(shape):
         raise InputError(f"{path}: expected a field of {shape} voxels, found {parameters.size} numbers")
     affine = np.eye(4)
     affine[:3, :3] = fixed[9:].reshape(3, 3) * fixed[6:9]
@@ -225,41 +257,45 @@ def _displacement(path: Path, parameters: npt.NDArray[Any], fixed: npt.NDArray[n
     return Displacement.from_world(vectors * FLIP, Grid(shape, LPS @ affine))
 
 
-def _records_of_hdf5(path: Path) -> list[Record]:
+def _records_of_hdf5(path: Path, sealed: bool) -> list[Record]:
+    if is_sealed(path):
+        content, index = read_sealed(path)
+        found = index.get("transforms") if isinstance(index, dict) else None
+        if found is not None:
+            return _sealed_records(path, content, found)
+    elif sealed:
+        raise DamagedFileError(path)
     try:
-        with h5py.File(path, "r") as file:
-            group = file["TransformGroup"]
-            return [_hdf5_record(group[name]) for name in sorted(group, key=int)]
-    except (OSError, KeyError, ValueError, TypeError, IndexError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[-1]
+        description, arrays = parse("hdf5", path, largest_image_bytes())
+    except ForeignFileError as error:
         raise InputError(
-            f"{path}: expected an ITK transform in HDF5, found a damaged or foreign file ({reason})"
+            f"{path}: expected an ITK transform in HDF5, found a damaged or foreign file ({error})"
         ) from error
+    pairs = zip(arrays[::2], arrays[1::2], strict=True)
+    return [
+        (str(kind), parameters, fixed.astype(np.float64))
+        for kind, (parameters, fixed) in zip(description["kinds"], pairs, strict=True)
+    ]
 
 
-def _hdf5_record(group: Any) -> Record:
-    kind = group["TransformType"][0]
-    kind = kind.decode("ascii") if isinstance(kind, bytes) else str(kind)
-    empty = np.zeros(0)
-    if kind.startswith("CompositeTransform"):
-        return kind, empty, empty
-    # ITK before 4.13 misspelt the names
-    prefix = "Transform" if "TransformParameters" in group else "Tranform"
-    parameters, fixed = group[f"{prefix}Parameters"], group[f"{prefix}FixedParameters"]
-    if parameters.dtype.kind != "f" or fixed.dtype.kind != "f" or fixed.size > LARGEST_LINEAR:
-        raise ValueError("the parameters are not numbers")
-    centre = np.asarray(fixed[...], np.float64)
-    is_field = kind.startswith("DisplacementFieldTransform") and fixed.size == FIELD_FIXED_PARAMETERS
-    # before anything is read: a damaged file may claim a field larger than the memory
-    if parameters.size > (3 * np.prod(centre[:3]) if is_field else LARGEST_LINEAR):
-        raise ValueError(f"{parameters.size} parameters are more than a {kind} of this size has")
-    return kind, parameters[...], centre
+def _sealed_records(path: Path, content: npt.NDArray[np.uint8], index: Any) -> list[Record]:
+    """Transforms that a seal points to; the composite that holds them comes first."""
+    records: list[Record] = [("CompositeTransform", np.zeros(0), np.zeros(0))]
+    try:
+        for entry in index:
+            fixed, parameters = (numbers(path, content, *place) for place in entry["numbers"])
+            records.append((str(entry["kind"]), parameters, fixed.astype(np.float64)))
+    except (TypeError, ValueError, KeyError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: expected an index of transforms in its seal, found another") from error
+    return records
 
 
 def _records_of_text(path: Path) -> list[Record]:
     records: list[Record] = []
     kind, parameters = "", np.zeros(0)
-    lines = read_text(path).splitlines()
+    lines = read_text(path, LARGEST_TEXT_TRANSFORM_BYTES).splitlines()
     if not lines or not lines[0].startswith("#Insight Transform File"):
         raise InputError(f"{path}: expected the first line {TEXT_BANNER!r}, found another")
     for number, line in enumerate(lines[1:], start=2):
@@ -278,21 +314,6 @@ def _records_of_text(path: Path) -> list[Record]:
                 f"{path}, line {number}: expected numbers, found {rest.strip()[:40]!r}"
             ) from error
     return records
-
-
-def _records_of_matlab(path: Path) -> list[Record]:
-    from scipy.io import loadmat
-
-    try:
-        content = loadmat(path)
-    except Exception as error:  # scipy raises whatever its parser stumbles over
-        raise InputError(
-            f"{path}: expected a MATLAB 4 file as ANTs writes, found another ({error})"
-        ) from error
-    kinds = [name for name in content if "Transform" in name]
-    if len(kinds) != 1 or "fixed" not in content:
-        raise InputError(f"{path}: expected one ITK transform, found {len(kinds)}")
-    return [(kinds[0], content[kinds[0]].ravel(), np.asarray(content["fixed"], np.float64).ravel())]
 
 
 def _field_of_image(path: Path) -> Displacement:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import colorsys
+import csv
+import io
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -10,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from regcore.errors import InputError
-from regcore.io.tables import read_rows, require_columns, write_text
+from regcore.io.tables import cell, read_rows, require_columns, write_text
 
 COLOUR = re.compile(r"#[0-9A-Fa-f]{6}")
 LABEL_COLUMNS = {
@@ -90,7 +92,7 @@ def read_label_table(path: str | os.PathLike[str]) -> LabelTable:
             index = int(row["index"])
         except ValueError as error:
             raise InputError(
-                f"{path}, line {line}: expected a whole number as index, found {row['index']!r}"
+                f"{path}, line {line}: expected a whole number as index, found {row['index'][:40]!r}"
             ) from error
         if index in names:
             raise InputError(f"{path}, line {line}: expected each index once, found {index} again")
@@ -123,11 +125,14 @@ def write_label_tables(image: str | os.PathLike[str], present: Iterable[int], ta
     labels = list(present)
     image = Path(image)
     stem = image.name.removesuffix(".gz").removesuffix(".nii")
-    lines = [f"{label}\t{table.name(label)}\t{table.colour(label)}" for label in labels]
-    write_text(image.with_name(f"{stem}.tsv"), "\n".join(["\t".join(LABEL_COLUMNS), *lines]) + "\n")
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter="\t", lineterminator="\n")
+    writer.writerow(LABEL_COLUMNS)
+    writer.writerows((label, cell(table.name(label)), table.colour(label)) for label in labels)
+    write_text(image.with_name(f"{stem}.tsv"), text.getvalue())
     snap = SNAP_HEADER
     for label in labels:
         red, green, blue = bytes.fromhex(table.colour(label)[1:])
-        name = table.name(label).replace('"', "'")
+        name = cell(table.name(label)).replace('"', "'")
         snap += f'{label:>5} {red:>5} {green:>4} {blue:>4}        1  1  1    "{name}"\n'
     write_text(image.with_name(f"{stem}.label"), snap)

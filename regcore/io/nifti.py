@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import os
 import struct
 import zlib
@@ -11,14 +13,15 @@ from typing import Any
 import nibabel
 import numpy as np
 import numpy.typing as npt
-from isal import igzip, igzip_lib
+from isal import igzip_lib
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 
 from regcore.errors import InputError
 from regcore.image import Image
-from regcore.io.files import GZIP_MAGIC, existing_file, extension, read_bytes, unreadable
+from regcore.io.files import existing_file, extension, open_unpacked, read_exactly, unreadable
 from regcore.io.itk_images import ITK_EXTENSIONS, read_itk, read_itk_header
+from regcore.io.limits import check_announced
 from regcore.io.nifti_writer import NIFTI_EXTENSIONS, stored_values, write_nifti
 from regcore.space import Grid
 
@@ -40,6 +43,8 @@ READ_ERRORS: tuple[type[Exception], ...] = (
 # NIfTI's codes for the unit of length, in millimetres; 0 (unknown) is taken for mm, as every reader does
 MILLIMETRES_PER_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 HEADER_BYTES = 540
+LARGEST_FORM_CODE = 5
+QUIET = logging.Logger("nifti", logging.CRITICAL)
 
 
 def read_image(
@@ -88,6 +93,10 @@ def read_image(
             )
     if np.issubdtype(wanted, np.integer):
         data = _whole_numbers(path, data, wanted)
+    elif data.dtype.itemsize > wanted.itemsize and not allow_nan:
+        largest = max(abs(float(data.min())), abs(float(data.max())))
+        if largest > float(np.finfo(str(wanted)).max):
+            raise InputError(f"{path}: expected values within {wanted}, found {largest:g}")
     return Image(np.ascontiguousarray(data, dtype=wanted), _grid(path, data.shape, affine))
 
 
@@ -128,13 +137,10 @@ def read_grid(path: str | os.PathLike[str]) -> Grid:
         if kind in ITK_EXTENSIONS:
             shape, affine = read_itk_header(path)
         else:
-            with path.open("rb") as raw:
-                block = raw.read(HEADER_BYTES)
-                if block[:2] == GZIP_MAGIC:
-                    raw.seek(0)
-                    block = igzip.IGzipFile(fileobj=raw).read(HEADER_BYTES)
-            header = _header(path, block)
-            shape, affine = header.get_data_shape(), _nifti_affine(header)
+            with open_unpacked(path) as (stream, most):
+                header = _header(path, stream.read(HEADER_BYTES))
+            shape, _ = _announced(path, header, most)
+            affine = _nifti_affine(header)
     except InputError:
         raise
     except READ_ERRORS as error:
@@ -188,9 +194,16 @@ def _header(path: Path, block: bytes) -> Any:
     """NIfTI-1 or NIfTI-2 header of the first bytes of a file."""
     for header_class in (nibabel.Nifti1Header, nibabel.Nifti2Header):
         if header_class.may_contain_header(block):
-            block = block[: header_class.sizeof_hdr]
-            _check_voxel_size(path, header_class(block, check=False))
-            return header_class(block, check=True)
+            header = header_class(block[: header_class.sizeof_hdr], check=False)
+            _check_voxel_size(path, header)
+            for name in ("qform_code", "sform_code"):
+                if not 0 <= int(header[name]) <= LARGEST_FORM_CODE:
+                    raise InputError(
+                        f"{path}: expected {name} from 0 to {LARGEST_FORM_CODE}, found {int(header[name])}"
+                    )
+            # what it mends beyond that is bookkeeping, and no news for a terminal
+            header.check_fix(logger=QUIET)
+            return header
     raise InputError(f"{path}: expected a NIfTI image, found a file without a NIfTI header")
 
 
@@ -225,29 +238,39 @@ def read_values(path: Path) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64]]:
             f"found {extension(path)!r}"
         )
     try:
-        content = read_bytes(path)
-        header = _header(path, content[:HEADER_BYTES])
-        stored = header.get_data_dtype()
-        if stored.kind not in "iuf":
-            raise InputError(f"{path}: expected one number a voxel, found data of type {stored}")
-        shape = header.get_data_shape()
-        start = int(header["vox_offset"]) or int(header.single_vox_offset)
-        count = int(np.prod(shape, dtype=np.int64))
-        found = max(len(content) - start, 0)
-        if found < count * stored.itemsize:
-            raise InputError(
-                f"{path}: expected {count * stored.itemsize} bytes of voxels, found {found} (truncated)"
-            )
-        values = np.frombuffer(content, stored, count, start).reshape(shape, order="F")
+        with open_unpacked(path) as (stream, most):
+            block = stream.read(HEADER_BYTES)
+            header = _header(path, block)
+            shape, stored = _announced(path, header, most)
+            start = int(header["vox_offset"]) or int(header.single_vox_offset)
+            # the header was read beyond its end: NIfTI-1 data may start before the 540 bytes of NIfTI-2
+            stream.seek(min(start, len(block)))
+            count = math.prod(shape) * stored.itemsize
+            content = read_exactly(path, stream, start - min(start, len(block)), count)
+        values = content.view(stored).reshape(shape, order="F")
         slope, intercept = header.get_slope_inter()
     except InputError:
         raise
     except READ_ERRORS as error:
         raise unreadable(path, error) from error
     if slope is not None and (slope != 1.0 or intercept != 0.0):
-        # float64 keeps whole numbers of any integer type whole
-        values = values * np.float64(slope) + np.float64(intercept or 0.0)
+        # float64 keeps whole numbers of any integer type whole; what overflows is found as infinity
+        with np.errstate(over="ignore", invalid="ignore"):
+            values = values * np.float64(slope)
+            values += np.float64(intercept or 0.0)
     return values, _nifti_affine(header)
+
+
+def _announced(path: Path, header: Any, most: int) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and type of the voxels, refused if they cannot be in the file or are no numbers."""
+    stored = header.get_data_dtype()
+    if stored.kind not in "iuf":
+        raise InputError(f"{path}: expected one number a voxel, found data of type {stored}")
+    shape = tuple(int(n) for n in header.get_data_shape())
+    if not shape or min(shape) < 1:
+        raise InputError(f"{path}: expected axes of at least one voxel, found shape {shape}")
+    check_announced(path, math.prod(shape) * stored.itemsize, most)
+    return shape, stored
 
 
 def _three_axis_shape(path: Path, shape: tuple[int, ...]) -> tuple[int, int, int]:

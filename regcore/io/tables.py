@@ -7,20 +7,34 @@ import io
 import json
 import math
 import os
+import re
+import stat
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from regcore.errors import InputError
+from regcore.errors import InputError, reason
 from regcore.io.atomic import atomic_path
+from regcore.io.limits import LARGEST_TEXT_BYTES, largest_image_bytes
 
 if TYPE_CHECKING:
     import pandas
 
 MISSING = "n/a"
 FLOAT_FORMAT = "%.6g"
+# a column of a file needs a few hundred bytes for each row and cell
+MOST_ROWS = 1_000_000
+MOST_CELLS = 10_000_000
+LARGEST_YAML_BYTES = 2**20
+MOST_YAML_VALUES = 100_000
+# a table has more text than a person writes: that of 10,000 members holds a row a structure
+TABLE_SHARE = 16
+# what a spreadsheet takes for a formula, unless it is a number
+FORMULA = re.compile(r"[=@]|[+-](?!$)(?!(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$)")
+BREAKS = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]+")
 UNDESCRIBED = {"Description": "Carried over from the table of the cohort."}
 
 
@@ -29,16 +43,24 @@ def separator(path: str | os.PathLike[str]) -> str:
     return "," if Path(path).suffix.lower() == ".csv" else "\t"
 
 
-def read_text(path: str | os.PathLike[str]) -> str:
+def read_text(path: str | os.PathLike[str], largest_bytes: int = LARGEST_TEXT_BYTES) -> str:
     """Read a UTF-8 text file, with or without a byte order mark.
 
     Raises
     ------
     InputError
-        If the file is missing or not UTF-8.
+        If the file is missing, no ordinary file, not UTF-8, or larger than `largest_bytes`.
     """
     path = Path(path)
     try:
+        status = path.stat()
+        # a pipe or a device has no size and may never end
+        if not stat.S_ISREG(status.st_mode):
+            raise InputError(f"{path}: expected a file of text, found a folder or a device")
+        if status.st_size > largest_bytes:
+            raise InputError(
+                f"{path}: expected at most {largest_bytes} bytes of text, found {status.st_size}"
+            )
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: expected UTF-8 text, found byte {error.start} that is not") from error
@@ -64,6 +86,8 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         return json.loads(read_text(path))
     except json.JSONDecodeError as error:
         raise InputError(f"{path}: expected JSON, found {error.msg} in line {error.lineno}") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: expected JSON, found {reason(error)}") from error
 
 
 def write_json(path: str | os.PathLike[str], content: Any) -> None:
@@ -90,13 +114,40 @@ def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     import yaml
 
+    text = read_text(path, LARGEST_YAML_BYTES)
     try:
-        content = yaml.safe_load(read_text(path))
+        content = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise InputError(f"{path}: expected YAML, found a damaged file ({error})") from error
+        raise InputError(f"{path}: expected YAML, found a damaged file ({_yaml_reason(error)})") from error
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise InputError(f"{path}: expected YAML, found {reason(error)}") from error
     if not isinstance(content, dict):
         raise InputError(f"{path}: expected keys with values, found {type(content).__name__}")
+    if _count_values(content, MOST_YAML_VALUES) < 0:
+        raise InputError(
+            f"{path}: expected at most {MOST_YAML_VALUES} values, found more (anchors that repeat others?)"
+        )
     return content
+
+
+def _yaml_reason(error: Exception) -> str:
+    """What is wrong, and where, in one line."""
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    said = str(problem or reason(error))
+    return said if mark is None else f"{said}, line {mark.line + 1}"
+
+
+def _count_values(content: Any, left: int) -> int:
+    """How many more values there may be, below zero if there are too many; what stands twice counts twice."""
+    waiting = [content]
+    while waiting and left >= 0:
+        value = waiting.pop()
+        left -= 1
+        if isinstance(value, dict):
+            waiting += [*value.keys(), *value.values()] if len(value) <= left else [None] * (left + 1)
+        elif isinstance(value, list | tuple | set):
+            waiting += value
+    return left
 
 
 def read_rows(path: str | os.PathLike[str]) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
@@ -107,9 +158,16 @@ def read_rows(path: str | os.PathLike[str]) -> tuple[list[str], list[tuple[int, 
     Raises
     ------
     InputError
-        If the file is missing, not a table, or has a column twice.
+        If the file is missing, not a table, too large for one, or has a column twice.
     """
-    reader = csv.reader(io.StringIO(read_text(path), newline=""), delimiter=separator(path))
+    text = read_text(path)
+    rows_found, cells_found = text.count("\n"), text.count("\n") + text.count(separator(path))
+    if rows_found > MOST_ROWS or cells_found > MOST_CELLS:
+        raise InputError(
+            f"{path}: expected at most {MOST_ROWS} rows and {MOST_CELLS} cells, found {rows_found} rows and "
+            f"{cells_found} cells"
+        )
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator(path))
     try:
         columns = [name.strip() for name in next(reader, [])]
         if not any(columns):
@@ -159,7 +217,8 @@ def read_table(path: str | os.PathLike[str]) -> pandas.DataFrame:
     """
     import pandas
 
-    text = read_text(path)
+    parser_errors = (pandas.errors.ParserError, pandas.errors.ParserWarning)
+    text = read_text(path, largest_image_bytes() // TABLE_SHARE)
     header = text.splitlines()[0].split(separator(path)) if text.strip() else []
     columns = [name.strip().strip('"') for name in header]
     if not columns:
@@ -168,20 +227,41 @@ def read_table(path: str | os.PathLike[str]) -> pandas.DataFrame:
     if twice:
         raise InputError(f"{path}: expected each column once, found {', '.join(twice)} more than once")
     try:
-        return pandas.read_csv(
-            io.StringIO(text),
-            sep=separator(path),
-            names=columns,
-            header=0,
-            index_col=False,
-            dtype={name: "str" for name in columns if name.endswith("_id")},
-            # the name of a structure or a site may be "NA" or "None"
-            keep_default_na=False,
-            na_values=["", MISSING, "NaN", "nan"],
-        )
-    except (ValueError, pandas.errors.ParserError) as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise InputError(f"{path}: expected a table of {len(columns)} columns, found {reason}") from error
+        with warnings.catch_warnings():
+            # a row that is longer than the header would lose its last cells
+            warnings.simplefilter("error", pandas.errors.ParserWarning)
+            return pandas.read_csv(
+                io.StringIO(text),
+                sep=separator(path),
+                names=columns,
+                header=0,
+                index_col=False,
+                dtype={name: "str" for name in columns if name.endswith("_id")},
+                # the name of a structure or a site may be "NA" or "None"
+                keep_default_na=False,
+                na_values=["", MISSING, "NaN", "nan"],
+            )
+    except (ValueError, OverflowError, MemoryError, *parser_errors) as error:
+        raise InputError(
+            f"{path}: expected a table of {len(columns)} columns, found {reason(error)}"
+        ) from error
+
+
+def cell(value: Any) -> Any:
+    """Text as it may stand in a table: in one line, and no formula for a spreadsheet.
+
+    Text that begins with ``=``, ``@``, or with ``+`` or ``-`` without being a number, gets an apostrophe
+    before it, by which spreadsheets know text. Everything else stays as it is.
+
+    Examples
+    --------
+    >>> cell("=1+1"), cell("-1.5"), cell("-cmd"), cell("left\\thippocampus"), cell(3)
+    ("'=1+1", '-1.5', "'-cmd", 'left hippocampus', 3)
+    """
+    if not isinstance(value, str):
+        return value
+    value = BREAKS.sub(" ", value)
+    return f"'{value}" if FORMULA.match(value) else value
 
 
 def write_table(
@@ -196,7 +276,8 @@ def write_table(
     path : path
         ``.tsv`` or ``.csv``; the dictionary has the same name ending in ``.json``.
     frame : DataFrame
-        Its index is not written. Floats get six significant digits, missing values ``n/a``.
+        Its index is not written. Floats get six significant digits, missing values ``n/a``. Text goes through
+        `cell`.
     dictionary : mapping of column to mapping, optional
         BIDS data dictionary: ``{"volume_mm3": {"Description": ..., "Units": "mm^3"}}``. A column without an
         entry is described as carried over from the cohort's table. None writes no dictionary.
@@ -211,6 +292,9 @@ def write_table(
     ...     path.read_text()
     'participant_id\\tage\\nsub-01\\t38.78\\n'
     """
+    texts = frame.select_dtypes(exclude=["number", "bool"])
+    frame = frame.assign(**{str(name): texts[name].map(cell) for name in texts})
+    frame = frame.rename(columns=cell)
     text = frame.to_csv(
         sep=separator(path), index=False, na_rep=MISSING, float_format=FLOAT_FORMAT, lineterminator="\n"
     )

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from regcore.errors import InputError
+from regcore.io.cohort import IDENTIFIER
+from regcore.io.files import is_file
 from regcore.io.tables import read_table
 
 
@@ -56,9 +58,9 @@ def read_atlases(path: Path) -> list[Atlas]:
         name = str(values["atlas_id"])
         files = [path.parent / str(values[column]) for column in ("image", "labels")]
         for column, file in zip(("image", "labels"), files, strict=True):
-            if not file.is_file():
+            if not is_file(file):
                 raise InputError(f"{path} row {row} {column}: expected a file, found nothing at {file}")
-        if not name.isalnum() or any(atlas.key == f"atlas-{name}" for atlas in found):
+        if not IDENTIFIER.fullmatch(name) or any(atlas.key == f"atlas-{name}" for atlas in found):
             raise InputError(
                 f"{path} row {row} atlas_id: expected letters and digits, each once, found {name!r}"
             )

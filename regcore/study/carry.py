@@ -85,7 +85,7 @@ class Places:
         file = folder / entry[way] if way in entry else published
         if not file.exists():
             raise InputError(f"{key}: expected a transform to the template, found none")
-        return read_transform(file)
+        return read_transform(file, sealed=True)
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ def _beyond(
             continue
         folder, entry = places.library[station]
         if atlas.key in entry["transforms"]:
-            yield atlas, Chain((read_transform(folder / entry["transforms"][atlas.key]), way))
+            yield atlas, Chain((read_transform(folder / entry["transforms"][atlas.key], sealed=True), way))
 
 
 def register_library(

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from regcore.errors import InputError
+from regcore.io.files import is_file, is_folder
+from regcore.io.limits import LARGEST_IMAGE_GB
 from regcore.registration.presets import preset
 from regcore.registration.settings import DeformableSettings, RegistrationSettings
 
@@ -57,9 +59,12 @@ class PrepareSettings:
         Whether to correct the intensity bias field (N4, needs SimpleITK).
     winsorise_percent : tuple of 2 float
         Foreground percentiles at which intensities are cut.
+    brain_only : bool
+        Whether everything outside the member's mask is left out, so that no output shows a face.
     """
 
     n4: bool = False
+    brain_only: bool = False
     winsorise_percent: tuple[float, float] = (0.5, 99.5)
 
     def __post_init__(self) -> None:
@@ -303,6 +308,13 @@ class ReportSettings:
 
 
 @dataclass(frozen=True)
+class PrivacySettings:
+    """What hides who takes part: `pseudonym_secret`, the file that pseudonyms are made with."""
+
+    pseudonym_secret: str | None = None
+
+
+@dataclass(frozen=True)
 class Study:
     """Everything a study asks for.
 
@@ -318,6 +330,8 @@ class Study:
         Threads of a job.
     strict : bool
         Whether the workflow fails, after everything else, if an image was set aside.
+    largest_image_gb : float
+        Images and transforms with more GiB of voxels are refused.
 
     Examples
     --------
@@ -336,6 +350,8 @@ class Study:
     batch_size: int | None = None
     threads: int = 1
     strict: bool = False
+    largest_image_gb: float = LARGEST_IMAGE_GB
+    privacy: PrivacySettings = PrivacySettings()
     prepare: PrepareSettings = PrepareSettings()
     template: TemplateSettings = TemplateSettings()
     population: PopulationSettings = PopulationSettings()
@@ -401,6 +417,7 @@ def _known(kind: type[Any]) -> list[str]:
 
 _SECTIONS: dict[str, type[Any]] = {
     "cohort": CohortSettings,
+    "privacy": PrivacySettings,
     "prepare": PrepareSettings,
     "template": TemplateSettings,
     "population": PopulationSettings,
@@ -479,6 +496,6 @@ def find_participants(wanted: Sequence[str], known: Sequence[str], key: str) -> 
 def existing_path(text: str, key: str) -> Path:
     """The path that a configuration names, refused if nothing is there."""
     path = Path(text)
-    if not path.exists():
+    if not (is_file(path) or is_folder(path)):
         raise InputError(f"config {key}: expected a file or folder, found nothing at {text}")
     return path

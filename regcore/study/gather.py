@@ -22,6 +22,7 @@ from regcore.io.itk import write_transform
 from regcore.io.nifti import read_image, write_image
 from regcore.io.tables import read_json, write_json
 from regcore.resample import resample
+from regcore.study.integrity import seal_folder, verify_folder
 from regcore.study.job import LOGGER
 from regcore.study.manifest import read_manifest, usable_members
 from regcore.study.template import DRIFT, PARTIAL, PASSED, read_drift
@@ -63,11 +64,13 @@ def gather_template(
     """
     before: dict[str, Any] = {"rows": [], "stopped": None}
     if previous:
+        verify_folder(previous[0])
         before = read_json(previous[0] / STATE)
     if (registered[0] / PASSED).exists():
         link_files(previous[0], output)
         row = before["rows"][-1] | {"iteration": iteration, "passed_through": True}
         write_json(output / STATE, before | {"rows": [*before["rows"], row]})
+        seal_folder(output)
         LOGGER.info("stage %s has converged: iteration %d repeats the one before", stage, iteration)
         return
     partial = read_partials(registered, "template")
@@ -96,6 +99,7 @@ def gather_template(
         ],
     )
     write_json(output / STATE, {"rows": rows, "stopped": stopped})
+    seal_folder(output)
 
 
 def read_partials(folders: Sequence[Path], what: str) -> PartialSum:

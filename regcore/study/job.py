@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import sys
 import time
@@ -10,10 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from regcore import __version__
-from regcore.errors import InputError
+from regcore.errors import DamagedFileError, InputError
 from regcore.kernels.parallel import set_threads
 from regcore.memory import keep_freed_memory
+from regcore.study.integrity import move_aside
 
+# what the system may refuse: full disk, full quota, read-only, not permitted, name too long
+REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.EIO)
 LOGGER = logging.getLogger("regcore.study")
 
 
@@ -42,7 +46,7 @@ def job(log: str | Path, threads: int = 1) -> Iterator[None]:
     Raises
     ------
     SystemExit
-        With exit code 1 after an `InputError`.
+        With exit code 1 after an `InputError`, or a `DamagedFileError`, whose folder is moved aside.
     """
     Path(log).parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(log, mode="w", encoding="utf-8")
@@ -59,6 +63,18 @@ def job(log: str | Path, threads: int = 1) -> Iterator[None]:
     except InputError as error:
         LOGGER.error("%s", error)
         sys.exit(str(error))
+    except DamagedFileError as error:
+        work = next((parent.parent for parent in Path(log).parents if parent.name == "logs"), None)
+        moved = [] if work is None else move_aside(Path(error.path), work)
+        advice = "start again to have it made anew" if moved else "delete it and start again"
+        LOGGER.error("%s; %s", error, advice)
+        sys.exit(f"{error}; {advice}")
+    except OSError as error:
+        if error.errno not in REFUSED:
+            LOGGER.exception("unexpected error")
+            raise
+        LOGGER.error("%s: %s", error.filename or "results", error.strerror)
+        sys.exit(f"{error.filename or 'results'}: {error.strerror}; mend this and start again")
     except Exception:
         LOGGER.exception("unexpected error")
         raise

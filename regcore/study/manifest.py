@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from regcore.errors import InputError
+from regcore.errors import DamagedFileError, InputError
 from regcore.io.tables import read_json, write_json
 from regcore.space import Grid
+from regcore.study.integrity import seal_folder, verify_folder
 
 Entry = dict[str, Any]
 NAME = "manifest.json"
@@ -27,8 +28,9 @@ def set_aside(stage: str, reason: str, **values: Any) -> Entry:
 
 
 def write_manifest(folder: Path, members: Mapping[str, Entry]) -> None:
-    """Write the manifest of a folder; it comes last, so that a folder with a manifest is complete."""
+    """Write the manifest of a folder and its checksums; they come last: a folder with them is complete."""
     write_json(folder / NAME, {"members": dict(members)})
+    seal_folder(folder)
 
 
 def read_manifest(folder: Path) -> dict[str, Entry]:
@@ -36,15 +38,27 @@ def read_manifest(folder: Path) -> dict[str, Entry]:
 
     Raises
     ------
-    InputError
-        If the folder has no manifest.
+    DamagedFileError
+        If the folder has no manifest, or one that is not as `write_manifest` wrote it.
     """
-    entries: dict[str, Entry] = read_json(Path(folder) / NAME)["members"]
+    try:
+        entries: dict[str, Entry] = read_json(Path(folder) / NAME)["members"]
+    except (InputError, KeyError, TypeError) as error:
+        raise DamagedFileError(Path(folder) / NAME) from error
     return entries
 
 
 def located(folders: Iterable[Path]) -> dict[str, tuple[Path, Entry]]:
-    """Folder and entry of every member of several folders."""
+    """Folder and entry of every member of several folders, whose files are about to be used.
+
+    Raises
+    ------
+    DamagedFileError
+        If a file of them is not as it was written.
+    """
+    folders = list(folders)
+    for folder in folders:
+        verify_folder(Path(folder))
     return {key: (Path(folder), entry) for folder in folders for key, entry in read_manifest(folder).items()}
 
 

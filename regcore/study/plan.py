@@ -14,7 +14,9 @@ from regcore import __version__
 from regcore.errors import InputError
 from regcore.io.bids import label_names_file
 from regcore.io.cohort import Member, read_cohort
+from regcore.io.files import is_file
 from regcore.io.nifti import read_grid
+from regcore.io.pseudonyms import pseudonym, read_secret
 from regcore.io.tables import read_table
 from regcore.study.atlases import Atlas, read_atlases
 from regcore.study.config import (
@@ -29,6 +31,8 @@ from regcore.study.outputs import Layout
 
 HEADERS_READ = 5
 MOST_A_BATCH = 8
+# two of them and what stands around them make a file name
+LONGEST_NAME = 64
 BASE_MB = 450
 BYTES_PER_VOXEL = 400
 BYTES_PER_CANDIDATE_VOXEL = 24
@@ -63,16 +67,22 @@ def fingerprint(*values: object) -> str:
 
 
 def endpoint_name(endpoint: str) -> str:
-    """Name of an image for file names: letters, digits, hyphen.
+    """Name of an image for file names: at most 64 of ASCII's letters and digits, after ``sub-`` for a member.
+
+    A file whose name has none of them, or more, is named by a digest.
 
     Examples
     --------
-    >>> endpoint_name("sub-01_ses-2"), endpoint_name("images/my brain.nii.gz")
-    ('sub-01ses2', 'mybrain')
+    >>> endpoint_name("sub-01_ses-2"), endpoint_name("images/my brain.nii.gz"), endpoint_name("名前.nii")
+    ('sub-01ses2', 'mybrain', 'image40cb9e05')
     """
     if endpoint.startswith("sub-") and "." not in endpoint:
         return "sub-" + endpoint.removeprefix("sub-").replace("_", "").replace("-", "")
-    return "".join(letter for letter in Path(endpoint).name.split(".")[0] if letter.isalnum())
+    name = "".join(
+        letter for letter in Path(endpoint).name.split(".")[0] if letter.isascii() and letter.isalnum()
+    )
+    digest = hashlib.sha256(endpoint.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return name if 0 < len(name) <= LONGEST_NAME else f"image{digest}"
 
 
 def chunk(items: Sequence[Any], size: int, names: Sequence[str], prefix: str) -> dict[str, list[Any]]:
@@ -107,6 +117,8 @@ class Plan:
     study : Study
     members : list of Member
         The cohort.
+    aliases : mapping, optional
+        Pseudonym, under which `members` go, of every participant that the configuration may name.
     """
 
     version = __version__
@@ -116,8 +128,11 @@ class Plan:
         """Where published files lie."""
         return Layout(Path(self.study.results), self.study.template.name, self.study.cohort.suffix)
 
-    def __init__(self, study: Study, members: Sequence[Member]) -> None:
-        self.study = study
+    def __init__(
+        self, study: Study, members: Sequence[Member], aliases: Mapping[str, str] | None = None
+    ) -> None:
+        self.aliases = dict(aliases or {})
+        study = self.study = replace(study, **self._renamed(study)) if aliases else study
         self.members = list(members)
         self.keys = [member.key for member in members]
         self.by_key = {member.key: member for member in members}
@@ -143,6 +158,22 @@ class Plan:
             targets = self._labelled()
             self.atlas_batches = chunk(targets, study.batch_size or 1, targets, "a")
         self.atlas_batch_of = {key: batch for batch, each in self.atlas_batches.items() for key in each}
+        self._check_paths()
+
+    def _check_paths(self) -> None:
+        """Refuse files whose names Snakemake would take for patterns."""
+        files: list[object] = [
+            file for each in self.members for file in (each.image, each.mask, each.labels) if file
+        ]
+        files += [file for atlas in self.library for file in (atlas.image, atlas.labels)]
+        files += [
+            end for pairs in self.pair_batches.values() for pair in pairs for end in (pair.fixed, pair.moving)
+        ]
+        for file in files:
+            if "{" in str(file) or "}" in str(file):
+                raise InputError(
+                    f"{file}: expected a path without braces, found some (wildcards in Snakemake)"
+                )
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Plan:
@@ -169,7 +200,28 @@ class Plan:
         ):
             if text is not None:
                 existing_path(text, key)
-        return cls(study, members)
+        if study.privacy.pseudonym_secret is None:
+            return cls(study, members)
+        secret = read_secret(existing_path(study.privacy.pseudonym_secret, "privacy.pseudonym_secret"))
+        aliases = {member.participant: pseudonym(secret, member.participant) for member in members}
+        members = [replace(member, participant=aliases[member.participant]) for member in members]
+        return cls(study, sorted(members, key=lambda member: member.key), aliases)
+
+    def alias(self, name: str) -> str:
+        """A participant, with or without ``sub-``, by the name it has in this study."""
+        bare, session, rest = name.removeprefix("sub-").partition("_ses-")
+        return f"sub-{self.aliases[bare]}{session}{rest}" if bare in self.aliases else name
+
+    def _renamed(self, study: Study) -> dict[str, Any]:
+        """Settings that name participants, by their pseudonyms."""
+        atlas, pairwise = study.atlas, study.pairwise
+        library, reference = atlas.template_library, pairwise.reference
+        atlas = replace(atlas, participants=tuple(map(self.alias, atlas.participants)))
+        if not isinstance(library, int):
+            atlas = replace(atlas, template_library=tuple(map(self.alias, library)))
+        if reference is not None:
+            pairwise = replace(pairwise, reference=self.alias(reference))
+        return {"atlas": atlas, "pairwise": pairwise}
 
     # cohort
 
@@ -195,7 +247,9 @@ class Plan:
         return [os.fspath(member.labels) for member in self.batches[batch] if member.labels is not None]
 
     def image_by_member(self) -> dict[str, str]:
-        """Image file of every member."""
+        """Image file of every member; its name says who it is, so that pseudonyms stand alone."""
+        if self.aliases:
+            return {key: key for key in self.keys}
         return {member.key: os.fspath(member.image) for member in self.members}
 
     @property
@@ -359,10 +413,11 @@ class Plan:
         return pairs
 
     def _endpoint(self, text: str, key: str) -> str:
-        full = text if text.startswith("sub-") else f"sub-{text}"
+        name = self.alias(text)
+        full = name if name.startswith("sub-") else f"sub-{name}"
         if full in self.by_key:
             return full
-        if not Path(text).is_file():
+        if not is_file(Path(text)):
             raise InputError(f"{key}: expected one member of the cohort or an image file, found {text!r}")
         return text
 

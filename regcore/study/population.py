@@ -23,6 +23,7 @@ from regcore.registration.folds import make_diffeomorphic
 from regcore.resample import coverage, resample
 from regcore.space import Grid
 from regcore.study.config import PopulationSettings
+from regcore.study.integrity import verify_folder
 from regcore.study.job import LOGGER
 from regcore.study.manifest import Entry, good, located, read_manifest, set_aside, write_manifest
 from regcore.study.outputs import Layout, sidecar
@@ -61,9 +62,10 @@ def population_batch(
         Table with the names of these labels.
     settings : PopulationSettings
     """
+    verify_folder(template)
     fixed = read_image(template / "template.nii.gz")
     mask = foreground_mask(fixed)
-    update = Chain((read_transform(template / "update.h5"),))
+    update = Chain((read_transform(template / "update.h5", sealed=True),))
     images = located(prepared)
     table = LabelTable() if names is None else read_label_table(names)
     entries: dict[str, Entry] = {}
@@ -75,7 +77,8 @@ def population_batch(
         folder, original = images[key]
         image = read_image(folder / original["image"])
         try:
-            start = update_transform(read_transform(registered / before["transform"]), update, fixed.grid)
+            known = read_transform(registered / before["transform"], sealed=True)
+            start = update_transform(known, update, fixed.grid)
             forward, backward = both_ways(start, fixed.grid)
         except InputError as error:
             entries[key] = set_aside("population", str(error))
@@ -175,8 +178,9 @@ def _publish_labels(
     try:
         labels = read_labels(file)
     except InputError as error:
-        LOGGER.warning("%s: labels left out: %s", key, error)
-        return {"labels_problem": str(error)}
+        reason = str(error).removeprefix(f"{file}: ")
+        LOGGER.warning("%s: labels left out: %s", key, reason)
+        return {"labels_problem": reason}
     warped = resample(labels, grid, forward, "label")
     write_image(layout.warped_labels(key), warped)
     write_label_tables(layout.warped_labels(key), structures_of([warped]), table)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from regcore.errors import InputError
 from regcore.groupwise import foreground_box
 from regcore.image import Image
@@ -37,7 +39,10 @@ def prepare_image(image: Image, mask: Image | None, settings: PrepareSettings) -
         mask = foreground_mask(image)
     if settings.n4:
         image = correct_bias(image, mask)
-    return normalise_intensity(image, mask, *settings.winsorise_percent), mask
+    image = normalise_intensity(image, mask, *settings.winsorise_percent)
+    if settings.brain_only:
+        image = Image(np.where(mask.data != 0, image.data, np.float32(0)), image.grid)
+    return image, mask
 
 
 def prepare_member(member: Member, output: Path, settings: PrepareSettings) -> None:
@@ -60,6 +65,8 @@ def _prepare(member: Member, output: Path, settings: PrepareSettings) -> Entry:
         reason = screen_member(member)
         if reason is not None:
             return set_aside("prepare", reason)
+        if settings.brain_only and member.mask is None:
+            return set_aside("prepare", "expected a mask of the brain (prepare.brain_only), found none")
         mask = None if member.mask is None else read_mask(member.mask)
         image, mask = prepare_image(read_image(member.image), mask, settings)
         box = foreground_box(mask)

@@ -19,6 +19,7 @@ from regcore.registration import register
 from regcore.resample import coverage, resample
 from regcore.space import Grid
 from regcore.study.config import TemplateStage
+from regcore.study.integrity import verify_folder
 from regcore.study.job import LOGGER
 from regcore.study.manifest import (
     Entry,
@@ -104,6 +105,7 @@ def register_batch(
     stage : TemplateStage
         Settings of the registration.
     """
+    verify_folder(template)
     state = read_json(template / "convergence.json")
     if state["stopped"] == stage.name:
         link_files(previous, output)
@@ -111,7 +113,7 @@ def register_batch(
         LOGGER.info("stage %s has converged: iteration %s passes through", stage.name, previous.parent.name)
         return
     fixed = read_image(template / "target.nii")
-    update = Chain((read_transform(template / "update.h5"),))
+    update = Chain((read_transform(template / "update.h5", sealed=True),))
     common = read_drift(template, stage.name)
     images = located(prepared)
     entries: dict[str, Entry] = {}
@@ -122,7 +124,8 @@ def register_batch(
             continue
         folder, image = images[key]
         moving = read_image(folder / image["image"])
-        start = update_transform(read_transform(previous / before["transform"]), update, fixed.grid)
+        known = read_transform(previous / before["transform"], sealed=True)
+        start = update_transform(known, update, fixed.grid)
         try:
             result = register(fixed, moving, stage.registration, initial=start, drift=common)
             part = _part(moving, fixed.grid, result.forward)

@@ -45,7 +45,9 @@ class Affine:
             raise InputError(f"affine: expected a finite 4x4 matrix, found {matrix.tolist()}")
         if not np.allclose(matrix[3], [0.0, 0.0, 0.0, 1.0], atol=1e-9):
             raise InputError(f"affine: expected the last row 0 0 0 1, found {matrix[3].tolist()}")
-        if abs(np.linalg.det(matrix[:3, :3])) < 1e-12:
+        with np.errstate(all="ignore"):
+            volume = abs(np.linalg.det(matrix[:3, :3]))
+        if not 1e-12 <= volume < np.inf:
             raise InputError("affine: expected an invertible matrix, found a determinant of zero")
         matrix.setflags(write=False)
         object.__setattr__(self, "matrix", matrix)

@@ -158,8 +158,8 @@ def at_levels(
     Returns
     -------
     list of list of Channel
-        In the order of `targets`. Every level is made from the images themselves: levels made from one another
-        are a little more blurred, which costs accuracy.
+        In the order of `targets`. Every level is made from the images themselves: levels made from one
+        another are a little more blurred, which costs accuracy.
     """
     return [
         [c._replace(fixed=level(c.fixed, fixed_mm), moving=level(c.moving, moving_mm)) for c in channels]

@@ -180,7 +180,7 @@ def _energy(
     channels: list[tuple[Channel, Metric]],
     matrix: Array,
     weights: npt.NDArray[np.float32] | None,
-    landmarks: LandmarkTerm | None,
+    landmarks: LandmarkTerm | None = None,
 ) -> tuple[float, Array]:
     """Sum of the measures of all channels under a world matrix, and its derivative by the top three rows."""
     total, by_matrix = (0.0, np.zeros((3, 4))) if landmarks is None else landmarks.of_matrix(matrix)

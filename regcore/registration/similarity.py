@@ -158,15 +158,13 @@ def at_levels(
     Returns
     -------
     list of list of Channel
-        In the order of `targets`. Every level is made from the next finer one: what Gaussians smooth adds
-        up, and only the finest goes through all voxels.
+        In the order of `targets`. Every level is made from the images themselves: levels made from one
+        another are a little more blurred, which costs accuracy.
     """
-    levels: list[list[Channel]] = []
-    finer = list(channels)
-    for fixed_mm, moving_mm in reversed(targets):
-        finer = [c._replace(fixed=level(c.fixed, fixed_mm), moving=level(c.moving, moving_mm)) for c in finer]
-        levels.append(finer)
-    return levels[::-1]
+    return [
+        [c._replace(fixed=level(c.fixed, fixed_mm), moving=level(c.moving, moving_mm)) for c in channels]
+        for fixed_mm, moving_mm in targets
+    ]
 
 
 def with_measures(

@@ -25,7 +25,8 @@ WORK = f"{RESULTS}/work"
 LOGS = f"{WORK}/logs"
 BENCHMARKS = f"{WORK}/benchmarks"
 WARM = ancient(f"{WORK}/warm_cache.json")
-TEMPLATE = f"{RESULTS}/tpl-{STUDY.template.name}/template_description.json"
+PUBLISHED = {name: str(path) for name, path in PLAN.layout.published().items()}
+TEMPLATE = PUBLISHED["description"]
 POPULATION = [TEMPLATE, *(f"{WORK}/{folder}" for folder in PLAN.folders("population"))]
 PRIORS = {
     name: str(path) for name, path in PLAN.layout.priors(STUDY.atlas.name).items()

@@ -3,7 +3,14 @@
 
 rule describe_dataset:
     output:
-        f"{RESULTS}/dataset_description.json",
+        **(
+            {"atlas": f"{RESULTS}/atlas-{STUDY.atlas.name}_description.json"}
+            if PLAN.atlases
+            else {}
+        ),
+        description=f"{RESULTS}/dataset_description.json",
+        readme=f"{RESULTS}/README.md",
+        ignore=f"{RESULTS}/.bidsignore",
     log:
         f"{LOGS}/describe_dataset.log",
     conda:
@@ -13,7 +20,11 @@ rule describe_dataset:
         runtime=5,
     params:
         regcore=PLAN.version,
+        fingerprint=fingerprint(PLAN.layout, STUDY.dataset),
+        layout=PLAN.layout,
         source=STUDY.cohort.source,
+        atlas=STUDY.atlas.name if PLAN.atlases else None,
+        dataset=STUDY.dataset,
     script:
         "../scripts/describe_dataset.py"
 

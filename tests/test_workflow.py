@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -166,12 +167,13 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_study_publishes_everything(study: Path) -> None:
+def test_study_publishes_everything(study: Path, bids_issues: Callable[[Path], list[dict[str, Any]]]) -> None:
     results = study / "results"
+    assert [issue for issue in bids_issues(results) if issue["severity"] == "error"] == []
     quarantine = pd.read_csv(results / "quarantine.tsv", sep="\t")
     assert quarantine["participant_id"].tolist() == ["sub-c", "sub-d"]
     assert "the value 0 in every voxel" in quarantine["reason"][0]
-    template = read_image(results / "tpl-Tiny" / "tpl-Tiny_T1w.nii.gz")
+    template = read_image(results / "tpl-Tiny" / "tpl-Tiny_res-01_T1w.nii.gz")
     warped = read_image(results / "sub-e" / "anat" / "sub-e_space-Tiny_desc-preproc_T1w.nii.gz")
     assert warped.grid.matches(template.grid)
     overlap = pd.read_csv(results / "tables" / "overlap.tsv", sep="\t")
@@ -182,7 +184,7 @@ def test_study_publishes_everything(study: Path) -> None:
         atlas: ["majority", "local", "staple", "joint"] for atlas in ("sub-a", "sub-b")
     }
     assert accuracy["dice"].min() > 0.6
-    assert (results / "tpl-Tiny" / "tpl-Tiny_atlas-Cohort_probseg.nii.gz").exists()
+    assert (results / "tpl-Tiny" / "tpl-Tiny_atlas-Cohort_res-01_probseg.nii.gz").exists()
     volumes = pd.read_csv(results / "tables" / "volumes.tsv", sep="\t")
     assert set(volumes["participant_id"]) == {"sub-a", "sub-b", "sub-e"}
     for table in (results / "tables").glob("*.tsv"):

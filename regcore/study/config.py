@@ -48,6 +48,27 @@ class CohortSettings:
 
 
 @dataclass(frozen=True)
+class DatasetSettings:
+    """What the results say about themselves, in BIDS's and TemplateFlow's description files.
+
+    Parameters
+    ----------
+    authors : tuple of str
+    license : str, optional
+        Of the results; that of the source images if it is not given.
+    references : tuple of str
+        Papers and links to cite.
+    species : str, optional
+        Such as ``Homo sapiens``.
+    """
+
+    authors: tuple[str, ...] = ()
+    license: str | None = None
+    references: tuple[str, ...] = ()
+    species: str | None = None
+
+
+@dataclass(frozen=True)
 class PrepareSettings:
     """What happens to every image before it is registered.
 
@@ -277,6 +298,7 @@ class Study:
     """
 
     cohort: CohortSettings = CohortSettings()
+    dataset: DatasetSettings = DatasetSettings()
     results: str = "results"
     targets: tuple[str, ...] = ("template", "population", "tables", "report")
     batch_size: int | None = None
@@ -343,6 +365,7 @@ def _known(kind: type[Any]) -> list[str]:
 
 _SECTIONS: dict[str, type[Any]] = {
     "cohort": CohortSettings,
+    "dataset": DatasetSettings,
     "prepare": PrepareSettings,
     "template": TemplateSettings,
     "population": PopulationSettings,

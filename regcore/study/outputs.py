@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from regcore import __version__
 from regcore.io.tables import write_json
+from regcore.space import Grid
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,40 @@ class Layout:
         """File of a member."""
         return self.results.joinpath(*key.split("_"), "anat", f"{key}_{ending}")
 
-    def of_template(self, ending: str) -> Path:
-        """File of the template."""
-        return self.results / f"tpl-{self.template}" / f"tpl-{self.template}_{ending}"
+    def of_template(self, ending: str, entities: str = "") -> Path:
+        """File of the template, named as BIDS and TemplateFlow do; `entities` such as ``_atlas-A``."""
+        return self.results / f"tpl-{self.template}" / f"tpl-{self.template}{entities}_res-01_{ending}"
+
+    @property
+    def template_description(self) -> Path:
+        """What TemplateFlow wants to know about the template."""
+        return self.results / f"tpl-{self.template}" / "template_description.json"
+
+    def published(self) -> dict[str, Path]:
+        """What is published of the template itself: `template`, `mask`, `variance`, `sharpened`, ..."""
+        return {
+            "description": self.template_description,
+            "template": self.template_image,
+            "mask": self.template_mask,
+            "variance": self.of_template(f"desc-variance_{self.suffix}.nii.gz"),
+            "sharpened": self.of_template(f"desc-sharpened_{self.suffix}.nii.gz"),
+            "certificate": self.of_template("desc-bias_certificate.json"),
+        }
+
+    def uri(self, file: Path) -> str:
+        """BIDS URI of a published file.
+
+        Examples
+        --------
+        >>> Layout(Path("results")).uri(Path("results/tpl-Study/a.json"))
+        'bids::tpl-Study/a.json'
+        """
+        return f"bids::{file.relative_to(self.results).as_posix()}"
+
+    @property
+    def reference(self) -> str:
+        """The template as `SpatialReference` of what is aligned to it."""
+        return self.uri(self.template_image)
 
     @property
     def template_image(self) -> Path:
@@ -92,9 +124,9 @@ class Layout:
     def priors(self, atlas: str) -> dict[str, Path]:
         """What the atlases say about the template: `labels`, `confidence`, `probabilities`."""
         return {
-            "labels": self.of_template(f"atlas-{atlas}_dseg.nii.gz"),
-            "confidence": self.of_template(f"atlas-{atlas}_desc-confidence_probseg.nii.gz"),
-            "probabilities": self.of_template(f"atlas-{atlas}_probseg.nii.gz"),
+            "labels": self.of_template("dseg.nii.gz", f"_atlas-{atlas}"),
+            "confidence": self.of_template("desc-confidence_probseg.nii.gz", f"_atlas-{atlas}"),
+            "probabilities": self.of_template("probseg.nii.gz", f"_atlas-{atlas}"),
         }
 
 
@@ -109,22 +141,18 @@ def sidecar(image: Path) -> Path:
     return image.with_name(image.name.split(".")[0] + ".json")
 
 
-def describe_dataset(output: Path, source: str) -> None:
-    """Write ``dataset_description.json`` of the results.
+def describe(file: Path, description: str, **more: Any) -> None:
+    """Write the JSON file that belongs to an image, with its `Description` first."""
+    write_json(sidecar(file), {"Description": description, **more})
 
-    Parameters
-    ----------
-    output : Path
-    source : str
-        Where the images came from.
+
+def resolution(grid: Grid) -> str:
+    """Voxel sizes in words.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> resolution(Grid((2, 2, 2), np.diag([1.0, 1.0, 2.5, 1.0])))
+    '1 x 1 x 2.5 mm'
     """
-    write_json(
-        output,
-        {
-            "Name": "Groupwise registration",
-            "BIDSVersion": "1.10.0",
-            "DatasetType": "derivative",
-            "GeneratedBy": [{"Name": "regcore", "Version": __version__}],
-            "SourceDatasets": [{"URL": source}],
-        },
-    )
+    return f"{' x '.join(f'{size:.4g}' for size in grid.spacing)} mm"

@@ -12,19 +12,20 @@ from regcore.groupwise import PartialSum, combine, partial_sum, update_transform
 from regcore.image import Image
 from regcore.io.arrays import write_arrays
 from regcore.io.itk import read_transform, write_transform
-from regcore.io.label_tables import LabelTable, read_label_table, write_label_tables
+from regcore.io.label_tables import LABEL_COLUMNS, LabelTable, read_label_table, write_label_tables
 from regcore.io.nifti import read_image, read_labels, write_image
 from regcore.io.tables import write_json
 from regcore.kernels.invert import invert
 from regcore.labels.overlap import structures_of
 from regcore.morphometry import log_jacobian
+from regcore.preprocess import is_stripped
 from regcore.registration.driver import make_diffeomorphic
 from regcore.resample import coverage, resample
 from regcore.space import Grid
 from regcore.study.config import PopulationSettings
 from regcore.study.job import LOGGER
 from regcore.study.manifest import Entry, good, located, read_manifest, set_aside, write_manifest
-from regcore.study.outputs import Layout, sidecar
+from regcore.study.outputs import Layout, describe, sidecar
 from regcore.study.quality import map_quality, similarity
 from regcore.study.template import PARTIAL
 from regcore.transforms import Chain, Displacement, Transform, peel, split
@@ -137,20 +138,21 @@ def _publish(
     }
     write_json(sidecar(layout.forward(key)), about)
     write_image(layout.warped(key), warped, decimals=4)
-    write_json(
-        sidecar(layout.warped(key)),
-        {"SpatialReference": layout.template_image.name, "Units": "normalised: foreground median 0.5"},
+    describe(
+        layout.warped(key),
+        "Prepared image brought to the template",
+        SpatialReference=layout.reference,
+        Units="normalised: foreground median 0.5",
+        SkullStripped=is_stripped(warped),
     )
     for kind in ("abs", "rel"):
         jacobian = log_jacobian(forward, warped.grid, relative=kind == "rel")
         write_image(layout.log_jacobian(key, kind), jacobian, decimals=4)
-        write_json(
-            sidecar(layout.log_jacobian(key, kind)),
-            {
-                "Description": "Natural logarithm of the Jacobian determinant; above 0 where the subject is "
-                "larger than the template" + (", overall size left out" if kind == "rel" else ""),
-                "SpatialReference": layout.template_image.name,
-            },
+        describe(
+            layout.log_jacobian(key, kind),
+            "Natural logarithm of the Jacobian determinant; above 0 where the subject is larger than the "
+            "template" + (", overall size left out" if kind == "rel" else ""),
+            SpatialReference=layout.reference,
         )
 
 
@@ -165,5 +167,11 @@ def _publish_labels(
         return {"labels_problem": str(error)}
     warped = resample(labels, grid, forward, "label")
     write_image(layout.warped_labels(key), warped)
+    describe(
+        layout.warped_labels(key),
+        "The member's own labels brought to the template",
+        SpatialReference=layout.reference,
+        Columns=LABEL_COLUMNS,
+    )
     write_label_tables(layout.warped_labels(key), structures_of([warped]), table)
     return {"labels": True}

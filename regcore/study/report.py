@@ -61,8 +61,9 @@ def make_report(
     extra: dict[str, Any] = {}
     if templates:
         extra["template_mask"] = read_labels(layout.template_mask)
-        extra["variance"] = read_image(layout.of_template(f"desc-variance_{layout.suffix}.nii.gz"))
-        extra["certificate"] = read_json(layout.of_template("desc-bias_certificate.json"))
+        published = layout.published()
+        extra["variance"] = read_image(published["variance"])
+        extra["certificate"] = read_json(published["certificate"])
         extra["convergence_threshold_mm"] = study.template.stop_mm
         shown.append(("published", read_image(layout.template_image)))
     for name in ("convergence", "volumes", "jacobians", "overlap", "registrations", "runtime"):

@@ -26,6 +26,7 @@ from regcore.study.atlases import Atlas
 from regcore.study.carry import Places, register_library
 from regcore.study.config import (
     AtlasSettings,
+    DatasetSettings,
     PopulationSettings,
     PrepareSettings,
     TablesSettings,
@@ -108,15 +109,7 @@ def tiny_study(root: Path) -> Layout:
     for interpolation in ("linear", "cubic"):
         settings = PopulationSettings(interpolation)
         population_batch(prepared, registered, template, population, layout, labels, None, settings)
-    files = {
-        "template": layout.template_image,
-        "mask": layout.template_mask,
-        "variance": layout.of_template("desc-variance_T1w.nii.gz"),
-        "sharpened": layout.of_template("desc-sharpened_T1w.nii.gz"),
-        "certificate": layout.of_template("desc-bias_certificate.json"),
-        "description": layout.of_template("template_description.json"),
-    }
-    publish_template([population], template, files, layout.template)
+    publish_template([population], template, layout, DatasetSettings())
     _label(members, labels, Places.of(layout, prepared, [population]), stages[1].registration)
     measured, fused = work / "measured" / "all", [work / "atlas" / "all"]
     plain = TablesSettings()

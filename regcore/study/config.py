@@ -126,6 +126,10 @@ class TemplateSettings:
         A stage ends early when the shape of the template moves less than this, RMS.
     stages : tuple of TemplateStage
         In order; a template needs at least one.
+    frozen : str, optional
+        Folder of a published template that members are added to without building anew.
+    start : str, optional
+        Folder of a published template that a rebuild starts from.
     """
 
     name: str = "Study"
@@ -133,11 +137,29 @@ class TemplateSettings:
     sharpen: bool = True
     stop_mm: float = 0.1
     stages: tuple[TemplateStage, ...] = ()
+    frozen: str | None = None
+    start: str | None = None
+
+    @property
+    def given(self) -> tuple[str, str] | None:
+        """Key and folder of a template that is given."""
+        found = ((key, getattr(self, key)) for key in ("frozen", "start"))
+        return next((each for each in found if each[1] is not None), None)
+
+    @property
+    def held(self) -> tuple[str, ...]:
+        """Stages that leave a given template as it is: all if it is frozen, else all but the last."""
+        names = tuple(stage.name for stage in self.stages if stage.repeats)
+        return () if self.given is None else names if self.frozen else names[:-1]
 
     @property
     def iterations(self) -> tuple[TemplateStage, ...]:
-        """Stage of iteration 1, 2, ..."""
-        return tuple(stage for stage in self.stages for _ in range(stage.repeats))
+        """Stage of iteration 1, 2, ...; to a template that stays as it is members are registered once."""
+        return tuple(
+            stage
+            for stage in self.stages
+            for _ in range(min(stage.repeats, 1) if stage.name in self.held else stage.repeats)
+        )
 
 
 @dataclass(frozen=True)
@@ -352,11 +374,36 @@ class Study:
                 "config pairwise.reference: expected a reference or a table of pairs for this target, "
                 "found neither"
             )
+        self._check_given()
         names = [stage.name for stage in self.template.stages]
         if len(set(names)) < len(names):
             raise InputError(f"config template.stages: expected each name once, found {', '.join(names)}")
         if self.uses_template and not self.template.iterations:
             raise InputError("config template.stages: expected at least one iteration, found none")
+
+    def _check_given(self) -> None:
+        template = self.template
+        if template.frozen and template.start:
+            raise InputError("config template.start: expected null beside template.frozen, found both")
+        if template.given is None:
+            return
+        key, folder = template.given
+        name = Path(folder).name.removeprefix("tpl-")
+        if template.spacing_mm is not None:
+            raise InputError(
+                f"config template.spacing_mm: expected null, since template.{key} gives the voxels, "
+                f"found {template.spacing_mm:g}"
+            )
+        if template.frozen and template.name != name:
+            raise InputError(
+                f"config template.name: expected {name}, the name of the frozen template, "
+                f"found {template.name}"
+            )
+        if Path(folder).resolve().parent == Path(self.results).resolve():
+            raise InputError(
+                f"config template.{key}: expected a folder outside results, where a template is "
+                f"written, found {folder}"
+            )
 
 
 def _known(kind: type[Any]) -> list[str]:

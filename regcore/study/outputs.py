@@ -6,8 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from regcore.errors import InputError
 from regcore.io.tables import write_json
 from regcore.space import Grid
+
+SOURCE = "SourceDigest"
+"""Key of a published transform's JSON file: digest of the image that was registered."""
 
 
 @dataclass(frozen=True)
@@ -156,3 +160,48 @@ def resolution(grid: Grid) -> str:
     '1 x 1 x 2.5 mm'
     """
     return f"{' x '.join(f'{size:.4g}' for size in grid.spacing)} mm"
+
+
+def find_given(folder: Path, suffix: str, key: str) -> dict[str, Path]:
+    """Image and, where there is one, foreground mask of a published template.
+
+    Parameters
+    ----------
+    folder : Path
+        ``tpl-<Name>``, as this workflow or TemplateFlow lays it out.
+    suffix : str
+        Of the image, such as ``T1w``.
+    key : str
+        Key of the configuration that names the folder.
+
+    Returns
+    -------
+    dict
+        `image`, `mask`.
+
+    Raises
+    ------
+    InputError
+        If the folder is none of a template, or has no such image.
+    """
+    name = folder.name.removeprefix("tpl-")
+    if not folder.is_dir() or name == folder.name:
+        raise InputError(f"config {key}: expected a folder tpl-<Name> of a template, found {folder}")
+    # TemplateFlow keeps several voxel sizes: res-01 is the finest
+    images = [
+        *sorted(folder.glob(f"tpl-{name}_res-*_{suffix}.nii.gz")),
+        folder / f"tpl-{name}_{suffix}.nii.gz",
+    ]
+    images = [image for image in images if image.is_file() and "_desc-" not in image.name]
+    if not images:
+        raise InputError(f"config {key}: expected an image tpl-{name}_res-01_{suffix}.nii.gz, found none")
+    stem = images[0].name.removesuffix(f"{suffix}.nii.gz")
+    mask = folder / f"{stem}desc-foreground_mask.nii.gz"
+    return {"image": images[0]} | ({"mask": mask} if mask.is_file() else {})
+
+
+def known_transform(folder: Path, suffix: str, key: str) -> Path | None:
+    """Transform of a member to a given template, where it lies in the results that the template is of."""
+    layout = Layout(folder.parent, folder.name.removeprefix("tpl-"), suffix)
+    found = layout.forward(key)
+    return found if found.is_file() and sidecar(found).is_file() else None

@@ -18,7 +18,7 @@ from regcore.io.nifti import read_grid
 from regcore.io.tables import read_table
 from regcore.study.atlases import Atlas, read_atlases
 from regcore.study.config import Study, TemplateStage, existing_path, find_participants
-from regcore.study.outputs import Layout
+from regcore.study.outputs import Layout, find_given, known_transform
 
 HEADERS_READ = 5
 MOST_A_BATCH = 8
@@ -159,7 +159,9 @@ class Plan:
         ):
             if text is not None:
                 existing_path(text, key)
-        return cls(study, members)
+        plan = cls(study, members)
+        _ = plan.given  # refused here, before anything runs
+        return plan
 
     # cohort
 
@@ -215,6 +217,26 @@ class Plan:
         """Settings of an iteration; how many follow it does not matter to it."""
         return replace(self.study.template.iterations[int(iteration) - 1], repeats=1)
 
+    @cached_property
+    def given(self) -> dict[str, Path]:
+        """Image and mask of a template that is given; empty where one is built from nothing."""
+        template = self.study.template
+        if template.given is None or not self.uses_template:
+            return {}
+        return find_given(Path(template.given[1]), self.study.cohort.suffix, f"template.{template.given[0]}")
+
+    @property
+    def held_iterations(self) -> list[str]:
+        """Iterations that leave a given template as it is."""
+        held = self.study.template.held
+        return [each for each in self.iterations if self.stage(each).name in held]
+
+    def known_transforms(self, batch: str) -> dict[str, str]:
+        """Transforms of members of a batch to the template that is given, as far as there are any."""
+        folder, suffix = self.given["image"].parent, self.study.cohort.suffix
+        found = ((key, known_transform(folder, suffix, key)) for key in self.keys_of(batch))
+        return {key: os.fspath(path) for key, path in found if path is not None}
+
     def stage_name(self, iteration: str) -> str:
         """Name of the stage of an iteration; the first average is only centred."""
         return "centre" if iteration == "00" else self.stage(iteration).name
@@ -226,7 +248,8 @@ class Plan:
     @property
     def shown_iterations(self) -> list[str]:
         """Iterations whose template the report shows."""
-        return ["00", *self.iterations] if self.uses_template else []
+        built = [each for each in self.iterations if each not in self.held_iterations]
+        return ["00", *built] if self.uses_template else []
 
     def previous_template(self, iteration: str) -> list[str]:
         """The iteration before, if there is one."""

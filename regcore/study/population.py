@@ -25,7 +25,7 @@ from regcore.space import Grid
 from regcore.study.config import PopulationSettings
 from regcore.study.job import LOGGER
 from regcore.study.manifest import Entry, good, located, read_manifest, set_aside, write_manifest
-from regcore.study.outputs import Layout, describe, sidecar
+from regcore.study.outputs import SOURCE, Layout, describe, sidecar
 from regcore.study.quality import map_quality, similarity
 from regcore.study.template import PARTIAL
 from regcore.transforms import Chain, Displacement, Transform, peel, split
@@ -88,7 +88,7 @@ def population_batch(
             "similarity_after": similarity(fixed, warped),
             **map_quality(_displacement(forward), _displacement(backward)),
         }
-        _publish(layout, key, warped, forward, backward, quality)
+        _publish(layout, key, warped, forward, backward, quality, original["digest"])
         entries[key] = good(quality=quality)
         if key in labels:
             entries[key] |= _publish_labels(layout, key, Path(labels[key]), fixed.grid, forward, table)
@@ -127,7 +127,13 @@ def _displacement(transform: Chain) -> Displacement:
 
 
 def _publish(
-    layout: Layout, key: str, warped: Image, forward: Chain, backward: Chain, quality: Mapping[str, object]
+    layout: Layout,
+    key: str,
+    warped: Image,
+    forward: Chain,
+    backward: Chain,
+    quality: Mapping[str, object],
+    digest: str,
 ) -> None:
     write_transform(layout.forward(key), forward)
     write_transform(layout.backward(key), backward)
@@ -135,6 +141,7 @@ def _publish(
         "regcore": __version__,
         "Quality": quality,
         "Direction": "points of the second space to the first",
+        SOURCE: digest,
     }
     write_json(sidecar(layout.forward(key)), about)
     write_image(layout.warped(key), warped, decimals=4)

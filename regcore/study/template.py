@@ -80,8 +80,8 @@ def centre_batch(prepared: Sequence[Path], grid_file: Path, output: Path) -> Non
         if entry["status"] == "ok":
             shift = Affine.from_parameters(translation=np.array(entry["box"][2]) - centre)
             image = read_image(folder / entry["image"])
-            entries[key] = _write(output, key, shift, _part(image, grid, shift), parts)
-    _finish(output, entries, parts)
+            entries[key] = write_part(output, key, shift, part_of(image, grid, shift), parts)
+    finish(output, entries, parts)
 
 
 def register_batch(
@@ -122,16 +122,21 @@ def register_batch(
             continue
         folder, image = images[key]
         moving = read_image(folder / image["image"])
+        if stage.name in before.get("held", ()):
+            # its transform to a given template is known, and the template stays as it is
+            known = read_transform(previous / before["transform"])
+            write_part(output, key, known, part_of(moving, fixed.grid, known), parts)
+            continue
         start = update_transform(read_transform(previous / before["transform"]), update, fixed.grid)
         try:
             result = register(fixed, moving, stage.registration, initial=start, drift=common)
-            part = _part(moving, fixed.grid, result.forward)
+            part = part_of(moving, fixed.grid, result.forward)
         except InputError as error:
             entries[key] = set_aside(f"template, {stage.name}", str(error))
             LOGGER.warning("%s: %s", key, error)
             continue
         first = before.get("similarity_start", result.quality["similarity_before"])
-        entries[key] = _write(output, key, result.forward, part, parts) | {
+        entries[key] = write_part(output, key, result.forward, part, parts) | {
             "quality": result.quality,
             "similarity_start": first,
         }
@@ -139,7 +144,7 @@ def register_batch(
             "%s: similarity %.4f -> %.4f in %.1f s",
             key, result.quality["similarity_before"], result.quality["similarity_after"], result.seconds,
         )  # fmt: skip
-    _finish(output, entries, parts)
+    finish(output, entries, parts)
 
 
 def read_drift(template: Path, stage: str) -> npt.NDArray[np.float32] | None:
@@ -148,13 +153,16 @@ def read_drift(template: Path, stage: str) -> npt.NDArray[np.float32] | None:
     return read_arrays(file).get(stage) if file.exists() else None
 
 
-def _part(image: Image, grid: Grid, transform: Transform) -> PartialSum:
+def part_of(image: Image, grid: Grid, transform: Transform) -> PartialSum:
     """What one member adds to the average."""
     warped = resample(image, grid, transform)
     return partial_sum([warped], [coverage(image.grid, grid, transform)], [transform])
 
 
-def _write(output: Path, key: str, transform: Transform, part: PartialSum, parts: list[PartialSum]) -> Entry:
+def write_part(
+    output: Path, key: str, transform: Transform, part: PartialSum, parts: list[PartialSum]
+) -> Entry:
+    """Write a member's transform and add what it brings; returns its entry."""
     name = f"{key}_xfm.h5"
     write_transform(output / name, transform)
     # added one by one, so that a large batch needs no more memory than two members
@@ -162,7 +170,8 @@ def _write(output: Path, key: str, transform: Transform, part: PartialSum, parts
     return good(transform=name)
 
 
-def _finish(output: Path, entries: dict[str, Entry], parts: list[PartialSum]) -> None:
+def finish(output: Path, entries: dict[str, Entry], parts: list[PartialSum]) -> None:
+    """Write what a batch adds up to, then its manifest."""
     if parts:
         write_arrays(output / PARTIAL, parts[0].to_arrays())
     write_manifest(output, entries)

@@ -19,6 +19,7 @@ if PLAN.given:
     include: "rules/given.smk"
 
 
+include: "rules/cohorts.smk"
 include: "rules/atlas.smk"
 include: "rules/pairwise.smk"
 include: "rules/tables.smk"

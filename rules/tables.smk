@@ -48,6 +48,7 @@ rule collect_tables:
                 "validation",
                 "pairwise",
                 "measured",
+                "influence",
             )
         ],
         template=f"{WORK}/template/{PLAN.last}" if PLAN.uses_template else [],

@@ -9,6 +9,7 @@ with job(snakemake.log[0], snakemake.threads):
     publish_template(
         paths(snakemake.input.population),
         template=Path(snakemake.input.template),
+        files={name: Path(path) for name, path in snakemake.output.items()},
         layout=snakemake.params.layout,
         about=snakemake.params.dataset,
     )

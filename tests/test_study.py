@@ -112,7 +112,7 @@ def test_plan_of_a_template(table: Path) -> None:
     plan = plan_of(table)
     assert plan.keys == [f"sub-{number:02d}" for number in range(1, 7)]
     assert plan.before("01") == "00"
-    assert plan.tables == ["registrations", "convergence", "volumes", "jacobians"]
+    assert plan.tables == ["registrations", "convergence", "influence", "volumes", "jacobians"]
     assert len(plan.iterations) == len(plan.study.template.iterations)
     assert plan.memory_mb(2) == pytest.approx(2 * plan.memory_mb(1), abs=1)
 

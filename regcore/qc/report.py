@@ -11,6 +11,7 @@ import pandas as pd
 
 from regcore.image import Image
 from regcore.qc import checks, outliers
+from regcore.qc.cohort_plots import influence_figure
 from regcore.qc.figures import map_figure, template_figure
 from regcore.qc.html import duration, flatten, number, picture, table
 from regcore.qc.planes import Convention
@@ -65,6 +66,8 @@ class ReportData:
         A row a job: `rule`, `seconds`, optional `memory_mb`.
     outputs : DataFrame, optional
         `path`, `description`.
+    influence : DataFrame, optional
+        A row a member: how much the template would change without it.
     convention : {"neurological", "radiological"}
         Of all pictures, `members` included.
     """
@@ -89,6 +92,7 @@ class ReportData:
     registrations: pd.DataFrame | None = None
     runtime: pd.DataFrame | None = None
     outputs: pd.DataFrame | None = None
+    influence: pd.DataFrame | None = None
     convention: Convention = "neurological"
 
 
@@ -250,6 +254,8 @@ def plots_of(data: ReportData) -> dict[str, bytes]:
             label="standard deviation over members (units of the normalised intensity)",
             convention=data.convention,
         )  # fmt: skip
+    if data.influence is not None and not data.influence.empty:
+        found["influence"] = influence_figure(data.influence)
     accuracy = None
     if data.validation is not None and not data.validation.empty:
         accuracy = chosen_fusion(data)

@@ -401,6 +401,8 @@ class Plan:
             names.append("registrations")
         if self.uses_template:
             names.append("convergence")
+        if self.measures_influence:
+            names.append("influence")
         if labelled:
             names.append("volumes")
         if labelled and self.uses_template:
@@ -410,6 +412,11 @@ class Plan:
         if self.validated_atlases:
             names.append("atlas_validation")
         return names
+
+    @property
+    def measures_influence(self) -> bool:
+        """Whether it is measured what each member does to the template; to a frozen one they do nothing."""
+        return self.uses_template and self.study.template.frozen is None
 
     @property
     def measured(self) -> bool:
@@ -422,6 +429,7 @@ class Plan:
             "prepared": self.keys,
             "population": list(self.batches) if self.uses_template else [],
             "measured": list(self.batches) if self.measured else [],
+            "influence": ["all"] if self.measures_influence else [],
             "atlas": list(self.atlas_batches),
             "library": [atlas.key for atlas in self.library],
             "template_library": self.template_library,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from regcore import __version__
@@ -19,7 +19,11 @@ from regcore.study.outputs import Layout, describe, resolution
 
 
 def publish_template(
-    population: Sequence[Path], template: Path, layout: Layout, about: DatasetSettings
+    population: Sequence[Path],
+    template: Path,
+    files: Mapping[str, Path],
+    layout: Layout,
+    about: DatasetSettings,
 ) -> None:
     """Average the published images and certify that the average is unbiased.
 
@@ -29,12 +33,13 @@ def publish_template(
         Folders of all batches.
     template : Path
         Folder of the template of the last iteration, for its convergence.
+    files : mapping
+        Output files, as `Layout.published` names them.
     layout : Layout
-        Where the files of `Layout.published` go.
+        Where the template lies.
     about : DatasetSettings
         What the template says about itself.
     """
-    files = layout.published()
     partial = read_partials(population, "population")
     image = average(partial)
     mask = foreground_mask(image)

@@ -10,6 +10,7 @@ import pandas as pd
 
 from regcore.io.tables import read_json, read_table, write_table
 from regcore.study.gather import STATE
+from regcore.study.influence import COLUMNS
 from regcore.study.manifest import read_manifest
 
 LOG_JACOBIAN = "natural logarithm, above 0 where the subject is larger than the template"
@@ -66,6 +67,19 @@ DICTIONARY: dict[str, dict[str, Any]] = {
     },
     "mean_similarity": {"Description": "Mean correlation of members and template"},
     "outliers": {"Description": "Members far less similar to the template than the others"},
+    "rms_intensity_change": {
+        "Description": "RMS over the foreground of the change of the template's intensity if this member "
+        "were left out"
+    },
+    "relative_intensity_change": {"Description": "The same over the RMS intensity of the template"},
+    "rms_displacement_change_mm": {
+        "Description": "RMS change of the mean displacement if this member were left out",
+        "Units": "mm",
+    },
+    "rms_stretch_change_mm": {
+        "Description": "RMS displacement by the change of the mean log stretch if this member were left out",
+        "Units": "mm",
+    },
     "passed_through": {"Description": "Whether the stage had converged and the iteration repeats the last"},
     "rule": {"Description": "Rule of the workflow"},
     "job": {"Description": "Batch, and iteration where there is one"},
@@ -107,8 +121,8 @@ def collect_tables(
     Parameters
     ----------
     folders : sequence of Path
-        ``<kind>/<batch>`` of the kinds population, template_library, atlas, validation, pairwise and
-        measured.
+        ``<kind>/<batch>`` of the kinds population, template_library, atlas, validation, pairwise,
+        measured and influence.
     template : Path or None
         Folder of the last iteration of the template; its neighbours are the other iterations.
     outputs : mapping
@@ -123,6 +137,8 @@ def collect_tables(
             frame = pd.DataFrame(read_json(template / STATE)["rows"])
         elif name == "atlas_validation":
             frame = _put_together(folders, "validation", name, ["atlas", "fusion", "label", "structure"])
+        elif name == "influence":
+            frame = _join(_put_together(folders, name, name, ["member", *COLUMNS]), people)
         elif name == "registrations":
             frame = _join(_registrations(folders, template), people)
         else:

@@ -33,6 +33,7 @@ from regcore.study.config import (
     TemplateStage,
 )
 from regcore.study.gather import gather_template
+from regcore.study.influence import measure_influence
 from regcore.study.manifest import located
 from regcore.study.measure import measure_batch
 from regcore.study.outputs import Layout
@@ -109,8 +110,9 @@ def tiny_study(root: Path) -> Layout:
     for interpolation in ("linear", "cubic"):
         settings = PopulationSettings(interpolation)
         population_batch(prepared, registered, template, population, layout, labels, None, settings)
-    publish_template([population], template, layout, DatasetSettings())
+    publish_template([population], template, layout.published(), layout, DatasetSettings())
     _label(members, labels, Places.of(layout, prepared, [population]), stages[1].registration)
+    measure_influence(prepared, [population], work / "influence" / "all", layout)
     measured, fused = work / "measured" / "all", [work / "atlas" / "all"]
     plain = TablesSettings()
     measure_batch(prepared, population, fused, measured, layout, labels, {}, "Cohort", plain, "neurological")

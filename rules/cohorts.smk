@@ -22,5 +22,6 @@ rule measure_influence:
         regcore=PLAN.version,
         fingerprint=fingerprint(PLAN.layout),
         layout=PLAN.layout,
+        symmetric=STUDY.template.symmetric,
     script:
         "../scripts/measure_influence.py"

@@ -28,6 +28,7 @@ rule given_template:
         fingerprint=fingerprint(PLAN.given),
         files=PLAN.given,
         sharpen=STUDY.template.sharpen,
+        symmetric=STUDY.template.symmetric,
     script:
         "../scripts/given_template.py"
 

@@ -53,5 +53,6 @@ rule publish_template:
         fingerprint=fingerprint(PLAN.layout, STUDY.dataset),
         layout=PLAN.layout,
         dataset=STUDY.dataset,
+        symmetric=STUDY.template.symmetric,
     script:
         "../scripts/publish_template.py"

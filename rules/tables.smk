@@ -68,6 +68,7 @@ rule collect_tables:
         regcore=PLAN.version,
         tables=PLAN.tables,
         covariates=PLAN.covariates(),
+        names=PLAN.label_names_files,
     script:
         "../scripts/collect_tables.py"
 

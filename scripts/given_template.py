@@ -11,4 +11,5 @@ with job(snakemake.log[0], snakemake.threads):
         grid_file=Path(snakemake.output.grid),
         output=Path(snakemake.output.template),
         sharpen_copy=snakemake.params.sharpen,
+        symmetric=snakemake.params.symmetric,
     )

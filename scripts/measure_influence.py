@@ -11,4 +11,5 @@ with job(snakemake.log[0], snakemake.threads):
         population=paths(snakemake.input.population),
         output=Path(snakemake.output[0]),
         layout=snakemake.params.layout,
+        symmetric=snakemake.params.symmetric,
     )

@@ -12,4 +12,5 @@ with job(snakemake.log[0], snakemake.threads):
         files={name: Path(path) for name, path in snakemake.output.items()},
         layout=snakemake.params.layout,
         about=snakemake.params.dataset,
+        symmetric=snakemake.params.symmetric,
     )

@@ -14,6 +14,7 @@ from regcore.groupwise.convergence import bias_certificate, convergence_row, has
 from regcore.groupwise.grid import average_grid, foreground_box
 from regcore.groupwise.influence import leave_one_out, without
 from regcore.groupwise.shape import drift, mean_log_stretch, shape_update, update_transform
+from regcore.groupwise.symmetry import mirror, symmetrise, symmetrise_sum
 
 __all__ = [
     "PartialSum",
@@ -29,10 +30,13 @@ __all__ = [
     "has_converged",
     "leave_one_out",
     "mean_log_stretch",
+    "mirror",
     "partial_sum",
     "shape_update",
     "sharpen",
     "stack_average",
+    "symmetrise",
+    "symmetrise_sum",
     "update_transform",
     "without",
 ]

@@ -1,6 +1,15 @@
 """Shape in numbers: Jacobian maps and structures' volumes."""
 
+from regcore.morphometry.asymmetry import asymmetry_index, asymmetry_table, log_asymmetry_index
 from regcore.morphometry.jacobian import log_jacobian
 from regcore.morphometry.structures import structure_jacobians, structure_means, structure_volumes
 
-__all__ = ["log_jacobian", "structure_jacobians", "structure_means", "structure_volumes"]
+__all__ = [
+    "asymmetry_index",
+    "asymmetry_table",
+    "log_asymmetry_index",
+    "log_jacobian",
+    "structure_jacobians",
+    "structure_means",
+    "structure_volumes",
+]

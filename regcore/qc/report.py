@@ -68,6 +68,8 @@ class ReportData:
         `path`, `description`.
     influence : DataFrame, optional
         A row a member: how much the template would change without it.
+    asymmetry : DataFrame, optional
+        A row a member and paired structure: how unlike its left and right are.
     convention : {"neurological", "radiological"}
         Of all pictures, `members` included.
     """
@@ -93,6 +95,7 @@ class ReportData:
     runtime: pd.DataFrame | None = None
     outputs: pd.DataFrame | None = None
     influence: pd.DataFrame | None = None
+    asymmetry: pd.DataFrame | None = None
     convention: Convention = "neurological"
 
 
@@ -281,13 +284,14 @@ def plots_of(data: ReportData) -> dict[str, bytes]:
             "mean absolute log-Jacobian (> 0: larger than in the template)",
             False,
         ),
+        ("asymmetry", data.asymmetry, ("asymmetry_volume",), "volume asymmetry (> 0: left larger)", False),
         ("overlap", data.overlap, ("dice",), "Dice with the member's own labels", False),
         ("dice", accuracy, ("dice",), "Dice with the atlas's own labels", False),
         ("hausdorff", accuracy, ("hausdorff95_mm",), "95 % Hausdorff distance (mm)", False),
     ):
         name, column = checks.first_column(frame, *STRUCTURE), checks.first_column(frame, *value)
         if frame is not None and not frame.empty and name is not None and column is not None:
-            zero = key in ("relative", "absolute")
+            zero = key in ("relative", "absolute", "asymmetry")
             found[key] = structure_figure(frame, name, column, label, logarithmic=logarithmic, zero=zero)
     summary = runtime_summary(data.runtime)
     if summary is not None and not summary.empty:

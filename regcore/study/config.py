@@ -126,6 +126,8 @@ class TemplateSettings:
         A stage ends early when the shape of the template moves less than this, RMS.
     stages : tuple of TemplateStage
         In order; a template needs at least one.
+    symmetric : bool
+        Whether every image counts with its mirror about the template's middle plane.
     frozen : str, optional
         Folder of a published template that members are added to without building anew.
     start : str, optional
@@ -137,6 +139,7 @@ class TemplateSettings:
     sharpen: bool = True
     stop_mm: float = 0.1
     stages: tuple[TemplateStage, ...] = ()
+    symmetric: bool = False
     frozen: str | None = None
     start: str | None = None
 
@@ -385,6 +388,11 @@ class Study:
         template = self.template
         if template.frozen and template.start:
             raise InputError("config template.start: expected null beside template.frozen, found both")
+        if template.frozen and template.symmetric:
+            raise InputError(
+                "config template.symmetric: expected false beside template.frozen, which stays as it is, "
+                "found true"
+            )
         if template.given is None:
             return
         key, folder = template.given

@@ -15,6 +15,7 @@ from regcore.groupwise import (
     deviation,
     foreground_box,
     sharpen,
+    symmetrise,
 )
 from regcore.image import Image
 from regcore.io.itk import read_transform, write_transform
@@ -48,7 +49,9 @@ def read_given(files: Mapping[str, Path]) -> tuple[Image, Image]:
     return image, mask
 
 
-def given_template(files: Mapping[str, Path], grid_file: Path, output: Path, sharpen_copy: bool) -> None:
+def given_template(
+    files: Mapping[str, Path], grid_file: Path, output: Path, sharpen_copy: bool, symmetric: bool = False
+) -> None:
     """Put a given template in the place of the first average.
 
     Parameters
@@ -61,8 +64,11 @@ def given_template(files: Mapping[str, Path], grid_file: Path, output: Path, sha
         Folder as `gather_template` writes it.
     sharpen_copy : bool
         Whether the next iteration registers to a sharpened copy.
+    symmetric : bool
+        Whether it is to be mirror-symmetric about the middle plane of its grid.
     """
     image, mask = read_given(files)
+    image = symmetrise(image) if symmetric else image
     write_json(grid_file, grid_to_dict(image.grid) | {"centre": foreground_box(mask)[2]})
     _write_state(output, image, sharpen_copy, [])
     write_json(output / ROWS, [])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from regcore.groupwise import PartialSum, leave_one_out, partial_sum
+from regcore.groupwise import PartialSum, leave_one_out, partial_sum, symmetrise_sum
 from regcore.io.itk import read_transform
 from regcore.io.nifti import read_image, read_mask
 from regcore.io.tables import write_table
@@ -53,7 +53,11 @@ def member_parts(
 
 
 def measure_influence(
-    prepared: Sequence[Path], population: Sequence[Path], output: Path, layout: Layout
+    prepared: Sequence[Path],
+    population: Sequence[Path],
+    output: Path,
+    layout: Layout,
+    symmetric: bool = False,
 ) -> None:
     """Measure by how much the template would differ without each of its members.
 
@@ -67,11 +71,14 @@ def measure_influence(
         Folder for the table and the manifest.
     layout : Layout
         Where the published files lie.
+    symmetric : bool
+        Whether every member counts with its mirror.
     """
-    total = read_partials(population, "population")
+    total = read_partials(population, "population", symmetric)
     foreground = read_mask(layout.template_mask)
     rows = []
     for key, part in member_parts(located(prepared), population, layout):
+        part = symmetrise_sum(part) if symmetric else part
         # a template of one member is that member: there is nothing without it
         if part.count < total.count:
             rows.append({"member": key, **leave_one_out(total, part, foreground)})

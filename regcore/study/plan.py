@@ -14,8 +14,10 @@ from regcore import __version__
 from regcore.errors import InputError
 from regcore.io.bids import label_names_file
 from regcore.io.cohort import Member, read_cohort
+from regcore.io.label_tables import read_label_table
 from regcore.io.nifti import read_grid
 from regcore.io.tables import read_table
+from regcore.sides import side_pairs
 from regcore.study.atlases import Atlas, read_atlases
 from regcore.study.config import Study, TemplateStage, existing_path, find_participants
 from regcore.study.outputs import Layout, find_given, known_transform
@@ -344,6 +346,11 @@ class Plan:
             atlas = own if self.atlases[0].is_member else _beside(self.atlases[0].labels)
         return {kind: path for kind, path in (("own", own), ("atlas", atlas)) if path is not None}
 
+    @cached_property
+    def has_sides(self) -> bool:
+        """Whether names of labels tell left from right."""
+        return any(side_pairs(read_label_table(file).names) for file in self.label_names_files.values())
+
     def _pairs(self) -> list[Pair]:
         pairwise = self.study.pairwise
         pairs = []
@@ -407,6 +414,8 @@ class Plan:
             names.append("volumes")
         if labelled and self.uses_template:
             names.append("jacobians")
+        if labelled and self.has_sides:
+            names.append("asymmetry")
         if self.atlases and any(self.by_key[key].labels for key in self.atlas_batch_of):
             names.append("overlap")
         if self.validated_atlases:

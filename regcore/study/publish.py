@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from regcore import __version__
-from regcore.groupwise import average, bias_certificate, deviation, sharpen
+from regcore.groupwise import average, bias_certificate, deviation, sharpen, symmetrise
 from regcore.image import Image
 from regcore.io.nifti import write_image
 from regcore.io.tables import read_json, write_json
@@ -24,6 +24,7 @@ def publish_template(
     files: Mapping[str, Path],
     layout: Layout,
     about: DatasetSettings,
+    symmetric: bool = False,
 ) -> None:
     """Average the published images and certify that the average is unbiased.
 
@@ -39,10 +40,14 @@ def publish_template(
         Where the template lies.
     about : DatasetSettings
         What the template says about itself.
+    symmetric : bool
+        Whether every member counts with its mirror.
     """
-    partial = read_partials(population, "population")
+    partial = read_partials(population, "population", symmetric)
     image = average(partial)
-    mask = foreground_mask(image)
+    mask, sharp = foreground_mask(image), sharpen(image)
+    if symmetric:
+        mask, sharp = symmetrise(mask), symmetrise(sharp)
     spread = deviation(partial)
     certificate = bias_certificate(partial, mask)
     LOGGER.info("%s", certificate["verdict"])
@@ -54,10 +59,11 @@ def publish_template(
         f"Average of {partial.count} members after registration",
         **common,
         **scale,
+        Symmetric=symmetric,
         Convergence=read_json(template / STATE)["rows"],
         regcore=__version__,
     )
-    write_image(files["sharpened"], sharpen(image), decimals=5)
+    write_image(files["sharpened"], sharp, decimals=5)
     describe(files["sharpened"], "Template, sharpened without overshoot", **common, **scale)
     write_image(files["variance"], Image(spread.data**2, spread.grid), decimals=6)
     describe(files["variance"], "Variance of the intensity over the members", **common)

@@ -66,7 +66,16 @@ def make_report(
         extra["certificate"] = read_json(published["certificate"])
         extra["convergence_threshold_mm"] = study.template.stop_mm
         shown.append(("published", read_image(layout.template_image)))
-    for name in ("convergence", "volumes", "jacobians", "overlap", "registrations", "runtime", "influence"):
+    for name in (
+        "convergence",
+        "volumes",
+        "jacobians",
+        "overlap",
+        "registrations",
+        "runtime",
+        "influence",
+        "asymmetry",
+    ):
         file = layout.tables / f"{name}.tsv"
         if file.exists():
             extra[name] = read_table(file)

@@ -8,7 +8,10 @@ from typing import Any
 
 import pandas as pd
 
+from regcore.io.label_tables import read_label_table
 from regcore.io.tables import read_json, read_table, write_table
+from regcore.morphometry import asymmetry_table
+from regcore.sides import side_pairs
 from regcore.study.gather import STATE
 from regcore.study.influence import COLUMNS
 from regcore.study.manifest import read_manifest
@@ -80,6 +83,17 @@ DICTIONARY: dict[str, dict[str, Any]] = {
         "Description": "RMS displacement by the change of the mean log stretch if this member were left out",
         "Units": "mm",
     },
+    "left_label": {"Description": "Value of the left structure in the label image"},
+    "right_label": {"Description": "Value of the right structure in the label image"},
+    "left_volume_mm3": {"Description": "Volume of the left structure", "Units": "mm^3"},
+    "right_volume_mm3": {"Description": "Volume of the right structure", "Units": "mm^3"},
+    "asymmetry_volume": {
+        "Description": "Asymmetry index 2 (L - R) / (L + R) of the volumes, above 0 where the left is larger"
+    },
+    "asymmetry_jacobian": {
+        "Description": "The same of the mean absolute log-Jacobians l and r, 2 tanh((l - r) / 2): relative "
+        "to the template, and the subject's own where the template is symmetric"
+    },
     "passed_through": {"Description": "Whether the stage had converged and the iteration repeats the last"},
     "rule": {"Description": "Rule of the workflow"},
     "job": {"Description": "Batch, and iteration where there is one"},
@@ -115,6 +129,7 @@ def collect_tables(
     template: Path | None,
     outputs: Mapping[str, Path],
     covariates: Sequence[Mapping[str, Any]],
+    names: Mapping[str, str] | None = None,
 ) -> None:
     """Write the tables that a study asks for, covariates joined.
 
@@ -129,6 +144,8 @@ def collect_tables(
         Name of a table to its file.
     covariates : sequence of mapping
         A row a member with `participant_id`, `session_id` and covariates.
+    names : mapping, optional
+        Tables of label names: ``own``, ``atlas``.
     """
     people = pd.DataFrame(list(covariates))
     for name, file in outputs.items():
@@ -139,6 +156,8 @@ def collect_tables(
             frame = _put_together(folders, "validation", name, ["atlas", "fusion", "label", "structure"])
         elif name == "influence":
             frame = _join(_put_together(folders, name, name, ["member", *COLUMNS]), people)
+        elif name == "asymmetry":
+            frame = _join(_asymmetry(folders, names or {}, "jacobians" in outputs), people)
         elif name == "registrations":
             frame = _join(_registrations(folders, template), people)
         else:
@@ -180,6 +199,17 @@ def _registrations(folders: Sequence[Path], template: Path | None) -> pd.DataFra
     for name in ("iteration", "linear_retries"):
         frame[name] = frame[name].astype("Int64")
     return frame
+
+
+def _asymmetry(folders: Sequence[Path], names: Mapping[str, str], template: bool) -> pd.DataFrame:
+    """Left and right of every paired structure, from the rows that were measured."""
+    columns = ["member", "segmentation", "label"]
+    volumes = _put_together(folders, "measured", "volumes", [*columns, "volume_mm3"])
+    jacobians = None
+    if template:
+        jacobians = _put_together(folders, "measured", "jacobians", [*columns, "absolute_mean"])
+    pairs = {kind: side_pairs(read_label_table(file).names) for kind, file in names.items()}
+    return asymmetry_table(volumes, jacobians, pairs)
 
 
 def _put_together(folders: Sequence[Path], kind: str, name: str, columns: Sequence[str]) -> pd.DataFrame:

@@ -38,7 +38,9 @@ DRIFT = "drift.npz"
 PASSED = "passed.json"
 
 
-def template_grid(prepared: Sequence[Path], output: Path, spacing_mm: float | None) -> None:
+def template_grid(
+    prepared: Sequence[Path], output: Path, spacing_mm: float | None, symmetric: bool = False
+) -> None:
     """Write the grid that holds every foreground of the cohort, and the point the images are centred on.
 
     Parameters
@@ -49,9 +51,14 @@ def template_grid(prepared: Sequence[Path], output: Path, spacing_mm: float | No
         JSON file with `shape`, `affine` and `centre` (world mm).
     spacing_mm : float or None
         Voxel size; the mean over the cohort if None.
+    symmetric : bool
+        Lay the grid's middle plane through the centres, with equal room on the left and the right.
     """
     members = usable_members(prepared, "cohort")
     boxes = [np.array(entry["box"]) for _, _, entry in members]
+    for lower, upper, middle in boxes if symmetric else ():
+        reach = max(middle[0] - lower[0], upper[0] - middle[0])
+        lower[0], upper[0] = middle[0] - reach, middle[0] + reach
     grid = average_grid([grid_from_dict(entry["grid"]) for _, _, entry in members], boxes, spacing_mm)
     # the grid is laid around the mean centre of mass
     centre = np.stack([box[2] for box in boxes]).mean(axis=0)

@@ -41,7 +41,10 @@ EVERYTHING = [
     path
     for target, paths in {
         "pairwise": PAIRWISE,
-        "template": [TEMPLATE],
+        "template": [
+            TEMPLATE,
+            *(f"{WORK}/{folder}" for folder in PLAN.folders("strata")),
+        ],
         "population": POPULATION,
         "atlas": ATLAS,
         "tables": [*TABLES, f"{RESULTS}/tables/runtime.tsv"],

@@ -112,9 +112,10 @@ if STUDY.template.frozen:
             runtime=lambda wildcards, attempt: PLAN.minutes(attempt),
         params:
             regcore=PLAN.version,
-            fingerprint=fingerprint(PLAN.layout, PLAN.given, STUDY.dataset),
+            fingerprint=fingerprint(PLAN.layout, PLAN.given, STUDY.dataset, PLAN.strata),
             files=PLAN.given,
             layout=PLAN.layout,
             dataset=STUDY.dataset,
+            strata=PLAN.strata,
         script:
             "../scripts/publish_given.py"

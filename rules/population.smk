@@ -50,9 +50,10 @@ rule publish_template:
         runtime=lambda wildcards, attempt: PLAN.minutes(attempt),
     params:
         regcore=PLAN.version,
-        fingerprint=fingerprint(PLAN.layout, STUDY.dataset),
+        fingerprint=fingerprint(PLAN.layout, STUDY.dataset, PLAN.strata),
         layout=PLAN.layout,
         dataset=STUDY.dataset,
+        strata=PLAN.strata,
         symmetric=STUDY.template.symmetric,
     script:
         "../scripts/publish_template.py"

@@ -71,6 +71,7 @@ rule make_report:
             f"{WORK}/template/{{iteration}}", iteration=PLAN.shown_iterations
         ),
         published=TEMPLATE if PLAN.uses_template else [],
+        strata=[f"{WORK}/{folder}" for folder in PLAN.folders("strata")],
     output:
         f"{RESULTS}/report.html",
     log:
@@ -84,10 +85,11 @@ rule make_report:
         runtime=lambda wildcards, attempt: PLAN.minutes(attempt),
     params:
         regcore=PLAN.version,
-        fingerprint=fingerprint(PLAN.layout, STUDY),
+        fingerprint=fingerprint(PLAN.layout, STUDY, PLAN.strata),
         layout=PLAN.layout,
         study=STUDY,
         covariates=PLAN.covariates(),
+        strata=PLAN.strata,
     script:
         "../scripts/make_report.py"
 

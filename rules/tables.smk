@@ -49,6 +49,7 @@ rule collect_tables:
                 "pairwise",
                 "measured",
                 "influence",
+                "strata",
             )
         ],
         template=f"{WORK}/template/{PLAN.last}" if PLAN.uses_template else [],

@@ -13,4 +13,5 @@ with job(snakemake.log[0], snakemake.threads):
         measured=paths(snakemake.input.measured),
         covariates=snakemake.params.covariates,
         output=Path(snakemake.output[0]),
+        strata=snakemake.params.strata,
     )

@@ -12,4 +12,5 @@ with job(snakemake.log[0], snakemake.threads):
         files=snakemake.params.files,
         layout=snakemake.params.layout,
         about=snakemake.params.dataset,
+        strata=snakemake.params.strata,
     )

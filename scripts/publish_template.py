@@ -12,5 +12,6 @@ with job(snakemake.log[0], snakemake.threads):
         files={name: Path(path) for name, path in snakemake.output.items()},
         layout=snakemake.params.layout,
         about=snakemake.params.dataset,
+        strata=snakemake.params.strata,
         symmetric=snakemake.params.symmetric,
     )

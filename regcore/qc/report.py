@@ -66,6 +66,8 @@ class ReportData:
         A row a job: `rule`, `seconds`, optional `memory_mb`.
     outputs : DataFrame, optional
         `path`, `description`.
+    strata : sequence of (str, Image)
+        Name and template of every stratum.
     influence : DataFrame, optional
         A row a member: how much the template would change without it.
     asymmetry : DataFrame, optional
@@ -94,6 +96,7 @@ class ReportData:
     registrations: pd.DataFrame | None = None
     runtime: pd.DataFrame | None = None
     outputs: pd.DataFrame | None = None
+    strata: Sequence[tuple[str, Image]] = ()
     influence: pd.DataFrame | None = None
     asymmetry: pd.DataFrame | None = None
     convention: Convention = "neurological"
@@ -147,6 +150,7 @@ def build_report(data: ReportData) -> str:
         suspects=suspects,
         outliers=flagged,
         templates=template_pictures(data),
+        strata=stratum_pictures(data),
         figures=plots_of(data),
         runtime=runtime_summary(data.runtime),
         accuracy=accuracy_summary(data.validation),
@@ -243,6 +247,14 @@ def template_pictures(data: ReportData) -> list[tuple[str, bytes]]:
         width = 1040 if index == 0 else 520
         shown.append((label, template_figure(image, mask, width_px=width, convention=data.convention)))
     return shown
+
+
+def stratum_pictures(data: ReportData) -> list[tuple[str, bytes]]:
+    """Picture of the template of every stratum, in the order given."""
+    return [
+        (label, template_figure(image, width_px=520, convention=data.convention))
+        for label, image in data.strata
+    ]
 
 
 def plots_of(data: ReportData) -> dict[str, bytes]:

@@ -287,6 +287,35 @@ class TablesSettings:
 
 
 @dataclass(frozen=True)
+class StrataSettings:
+    """Conditional templates: averages over members that are alike in a covariate.
+
+    Parameters
+    ----------
+    by : str, optional
+        Covariate; no strata if it is not given.
+    bins : tuple of float
+        Edges; every bin holds its lower edge, the last one both. Without bins and `at`, every value of the
+        covariate is a stratum.
+    at : tuple of float
+        Values at which a Gaussian kernel weighs the members.
+    bandwidth : float, optional
+        Standard deviation of the kernel, in the unit of the covariate; Silverman's rule if not given.
+    """
+
+    by: str | None = None
+    bins: tuple[float, ...] = ()
+    at: tuple[float, ...] = ()
+    bandwidth: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse edges out of order."""
+        if len(self.bins) == 1 or list(self.bins) != sorted(set(self.bins)):
+            found = ", ".join(f"{edge:g}" for edge in self.bins)
+            raise InputError(f"strata.bins: expected two or more rising edges, found {found}")
+
+
+@dataclass(frozen=True)
 class ReportSettings:
     """Title of the report and the side on which its pictures show the subject's left."""
 
@@ -334,6 +363,7 @@ class Study:
     population: PopulationSettings = PopulationSettings()
     atlas: AtlasSettings = AtlasSettings()
     pairwise: PairwiseSettings = PairwiseSettings()
+    strata: StrataSettings = StrataSettings()
     tables: TablesSettings = TablesSettings()
     report: ReportSettings = ReportSettings()
 
@@ -426,6 +456,7 @@ _SECTIONS: dict[str, type[Any]] = {
     "population": PopulationSettings,
     "atlas": AtlasSettings,
     "pairwise": PairwiseSettings,
+    "strata": StrataSettings,
     "tables": TablesSettings,
     "report": ReportSettings,
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from regcore import __version__
 from regcore.image import Image
 from regcore.io.tables import write_json, write_text
 from regcore.study.config import DatasetSettings
+from regcore.study.stratify import Stratum
 
 BIDS_VERSION = "1.11.0"
 IGNORED = {
@@ -80,7 +81,11 @@ def describe_dataset(
 
 
 def template_description(
-    name: str, members: int, template: Image, settings: DatasetSettings
+    name: str,
+    members: int,
+    template: Image,
+    settings: DatasetSettings,
+    strata: Sequence[Stratum] = (),
 ) -> dict[str, Any]:
     """Content of ``template_description.json`` as TemplateFlow wants it.
 
@@ -92,6 +97,8 @@ def template_description(
         How many were averaged.
     template : Image
     settings : DatasetSettings
+    strata : sequence of Stratum
+        Conditional templates, which TemplateFlow calls cohorts.
 
     Returns
     -------
@@ -113,4 +120,12 @@ def template_description(
             }
         },
     }
-    return description if settings.species is None else description | {"Species": settings.species}
+    if settings.species is not None:
+        description["Species"] = settings.species
+    return description | cohorts(strata)
+
+
+def cohorts(strata: Sequence[Stratum]) -> dict[str, Any]:
+    """What ``template_description.json`` says about conditional templates; nothing where there are none."""
+    about = {str(stratum.number): {"name": stratum.name, **stratum.about} for stratum in strata}
+    return {"cohort": about} if about else {}

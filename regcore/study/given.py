@@ -24,12 +24,13 @@ from regcore.io.tables import read_json, write_json
 from regcore.preprocess import foreground_mask, normalise_intensity
 from regcore.resample import resample
 from regcore.study.config import DatasetSettings
-from regcore.study.dataset import template_description
+from regcore.study.dataset import cohorts, template_description
 from regcore.study.gather import ROWS, STATE, TEMPLATE, read_partials
 from regcore.study.job import LOGGER
 from regcore.study.manifest import Entry, good, grid_to_dict, located, usable_members
 from regcore.study.outputs import SOURCE, Layout, describe, resolution, sidecar
 from regcore.study.quality import similarity
+from regcore.study.stratify import Stratum
 from regcore.study.template import finish, part_of, write_part
 from regcore.transforms import Affine, Transform, identity
 
@@ -173,6 +174,7 @@ def publish_given(
     files: Mapping[str, Path],
     layout: Layout,
     about: DatasetSettings,
+    strata: Sequence[Stratum] = (),
 ) -> None:
     """Publish a frozen template as it is, and how the members of this study lie about it.
 
@@ -188,6 +190,8 @@ def publish_given(
         Where the files of `Layout.published` go; variance and certificate are those of the members.
     about : DatasetSettings
         What the template says about itself where it brings no description.
+    strata : sequence of Stratum
+        Conditional templates beside it.
     """
     published = layout.published()
     partial = read_partials(population, "population")
@@ -224,4 +228,4 @@ def publish_given(
     )
     own = files["image"].parent / published["description"].name
     text = read_json(own) if own.is_file() else template_description(layout.template, 0, image, about)
-    write_json(published["description"], text)
+    write_json(published["description"], text | cohorts(strata))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -26,7 +26,10 @@ COLUMNS = [
 
 
 def member_parts(
-    prepared: Mapping[str, tuple[Path, Entry]], population: Sequence[Path], layout: Layout
+    prepared: Mapping[str, tuple[Path, Entry]],
+    population: Sequence[Path],
+    layout: Layout,
+    wanted: Collection[str] | None = None,
 ) -> Iterator[tuple[str, PartialSum]]:
     """What every published member brings to the template, from its published image and transform.
 
@@ -38,6 +41,8 @@ def member_parts(
         Folders of all batches.
     layout : Layout
         Where the published files lie.
+    wanted : collection of str, optional
+        Members to go through; all by default.
 
     Yields
     ------
@@ -46,6 +51,8 @@ def member_parts(
         With the weight that the member has in the template.
     """
     for _, key, entry in usable_members(population, "population"):
+        if wanted is not None and key not in wanted:
+            continue
         transform = read_transform(layout.forward(key))
         warped = read_image(layout.warped(key))
         seen = coverage(grid_from_dict(prepared[key][1]["grid"]), warped.grid, transform)

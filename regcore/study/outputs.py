@@ -72,6 +72,18 @@ class Layout:
             "certificate": self.of_template("desc-bias_certificate.json"),
         }
 
+    def stratum(self, number: int | str) -> dict[str, Path]:
+        """Files of a conditional template, named as TemplateFlow names those of a cohort."""
+        stem = f"tpl-{self.template}_cohort-{number}"
+        folder = self.results / f"tpl-{self.template}" / f"cohort-{number}"
+        return {
+            "template": folder / f"{stem}_res-01_{self.suffix}.nii.gz",
+            "mask": folder / f"{stem}_res-01_desc-foreground_mask.nii.gz",
+            "log_jacobian": folder / f"{stem}_res-01_desc-abs_logjac.nii.gz",
+            "forward": folder / f"{stem}_from-{self.template}_mode-image_xfm.h5",
+            "backward": folder / f"{stem}_to-{self.template}_mode-image_xfm.h5",
+        }
+
     def uri(self, file: Path) -> str:
         """BIDS URI of a published file.
 

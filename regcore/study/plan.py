@@ -21,6 +21,7 @@ from regcore.sides import side_pairs
 from regcore.study.atlases import Atlas, read_atlases
 from regcore.study.config import Study, TemplateStage, existing_path, find_participants
 from regcore.study.outputs import Layout, find_given, known_transform
+from regcore.study.stratify import Stratum, stratify
 
 HEADERS_READ = 5
 MOST_A_BATCH = 8
@@ -162,7 +163,7 @@ class Plan:
             if text is not None:
                 existing_path(text, key)
         plan = cls(study, members)
-        _ = plan.given  # refused here, before anything runs
+        _ = plan.given, plan.strata  # refused here, before anything runs
         return plan
 
     # cohort
@@ -410,6 +411,8 @@ class Plan:
             names.append("convergence")
         if self.measures_influence:
             names.append("influence")
+        if self.strata:
+            names.append("strata")
         if labelled:
             names.append("volumes")
         if labelled and self.uses_template:
@@ -421,6 +424,12 @@ class Plan:
         if self.validated_atlases:
             names.append("atlas_validation")
         return names
+
+    @cached_property
+    def strata(self) -> list[Stratum]:
+        """Conditional templates that are asked for."""
+        covariates = {member.key: member.covariates for member in self.members}
+        return stratify(self.study.strata, covariates) if self.uses_template else []
 
     @property
     def measures_influence(self) -> bool:
@@ -438,6 +447,7 @@ class Plan:
             "prepared": self.keys,
             "population": list(self.batches) if self.uses_template else [],
             "measured": list(self.batches) if self.measured else [],
+            "strata": [str(stratum.number) for stratum in self.strata],
             "influence": ["all"] if self.measures_influence else [],
             "atlas": list(self.atlas_batches),
             "library": [atlas.key for atlas in self.library],

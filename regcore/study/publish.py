@@ -16,6 +16,7 @@ from regcore.study.dataset import template_description
 from regcore.study.gather import STATE, read_partials
 from regcore.study.job import LOGGER
 from regcore.study.outputs import Layout, describe, resolution
+from regcore.study.stratify import Stratum
 
 
 def publish_template(
@@ -25,6 +26,7 @@ def publish_template(
     layout: Layout,
     about: DatasetSettings,
     symmetric: bool = False,
+    strata: Sequence[Stratum] = (),
 ) -> None:
     """Average the published images and certify that the average is unbiased.
 
@@ -42,6 +44,8 @@ def publish_template(
         What the template says about itself.
     symmetric : bool
         Whether every member counts with its mirror.
+    strata : sequence of Stratum
+        Conditional templates beside it.
     """
     partial = read_partials(population, "population", symmetric)
     image = average(partial)
@@ -72,4 +76,6 @@ def publish_template(
     describe(files["mask"], "Foreground of the template", **common, Type="ROI", Sources=sources)
     write_json(files["certificate"], certificate)
     # last: whoever finds the description finds everything else
-    write_json(files["description"], template_description(layout.template, partial.count, image, about))
+    write_json(
+        files["description"], template_description(layout.template, partial.count, image, about, strata)
+    )

@@ -19,6 +19,7 @@ from regcore.study.config import Study
 from regcore.study.gather import STATE, TEMPLATE
 from regcore.study.manifest import usable
 from regcore.study.outputs import Layout
+from regcore.study.stratify import Stratum
 
 LIBRARIES = ("numpy", "scipy", "numba", "nibabel", "pandas", "snakemake")
 OUTPUTS = (
@@ -40,6 +41,7 @@ def make_report(
     measured: Sequence[Path],
     covariates: Sequence[Mapping[str, Any]],
     output: Path,
+    strata: Sequence[Stratum] = (),
 ) -> None:
     """Write the report.
 
@@ -56,6 +58,8 @@ def make_report(
         A row a member.
     output : Path
         HTML file.
+    strata : sequence of Stratum
+        Conditional templates to show.
     """
     shown = [(f"iteration {folder.name}", read_image(folder / TEMPLATE)) for folder in _distinct(templates)]
     extra: dict[str, Any] = {}
@@ -82,6 +86,9 @@ def make_report(
     if (layout.tables / "atlas_validation.tsv").exists():
         extra["validation"] = read_table(layout.tables / "atlas_validation.tsv")
         extra["fusion"] = study.atlas.fusion
+    extra["strata"] = [
+        (stratum.name, read_image(layout.stratum(stratum.number)["template"])) for stratum in strata
+    ]
     outputs = [(path.format(name=layout.template, suffix=layout.suffix), text) for path, text in OUTPUTS]
     data = ReportData(
         title=study.report.title or f"Study {study.template.name}",

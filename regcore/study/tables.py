@@ -12,11 +12,12 @@ from regcore.io.label_tables import read_label_table
 from regcore.io.tables import read_json, read_table, write_table
 from regcore.morphometry import asymmetry_table
 from regcore.sides import side_pairs
+from regcore.study import influence, strata
 from regcore.study.gather import STATE
-from regcore.study.influence import COLUMNS
 from regcore.study.manifest import read_manifest
 
 LOG_JACOBIAN = "natural logarithm, above 0 where the subject is larger than the template"
+GROWTH = "natural logarithm, above 0 where the stratum is larger"
 DICTIONARY: dict[str, dict[str, Any]] = {
     "participant_id": {"Description": "Participant"},
     "session_id": {"Description": "Session"},
@@ -83,6 +84,16 @@ DICTIONARY: dict[str, dict[str, Any]] = {
         "Description": "RMS displacement by the change of the mean log stretch if this member were left out",
         "Units": "mm",
     },
+    "stratum": {"Description": "cohort-<number> of the template in file names"},
+    "name": {"Description": "What the stratum is"},
+    "effective_members": {"Description": "Square of the sum of the weights over the sum of their squares"},
+    "covariate": {"Description": "Covariate that the stratum is one of"},
+    "covariate_mean": {"Description": "Weighted mean of the covariate over the members"},
+    "mean_growth": {"Description": f"Mean log-Jacobian from the template's shape to the stratum's: {GROWTH}"},
+    "rms_shape_change_mm": {
+        "Description": "RMS distance over the foreground between the shapes of stratum and template",
+        "Units": "mm",
+    },
     "left_label": {"Description": "Value of the left structure in the label image"},
     "right_label": {"Description": "Value of the right structure in the label image"},
     "left_volume_mm3": {"Description": "Volume of the left structure", "Units": "mm^3"},
@@ -137,7 +148,7 @@ def collect_tables(
     ----------
     folders : sequence of Path
         ``<kind>/<batch>`` of the kinds population, template_library, atlas, validation, pairwise,
-        measured and influence.
+        measured, influence and strata.
     template : Path or None
         Folder of the last iteration of the template; its neighbours are the other iterations.
     outputs : mapping
@@ -155,7 +166,9 @@ def collect_tables(
         elif name == "atlas_validation":
             frame = _put_together(folders, "validation", name, ["atlas", "fusion", "label", "structure"])
         elif name == "influence":
-            frame = _join(_put_together(folders, name, name, ["member", *COLUMNS]), people)
+            frame = _join(_put_together(folders, name, name, ["member", *influence.COLUMNS]), people)
+        elif name == "strata":
+            frame = _put_together(folders, name, name, strata.COLUMNS)
         elif name == "asymmetry":
             frame = _join(_asymmetry(folders, names or {}, "jacobians" in outputs), people)
         elif name == "registrations":

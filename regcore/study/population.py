@@ -19,7 +19,7 @@ from regcore.kernels.invert import invert
 from regcore.labels.overlap import structures_of
 from regcore.morphometry import log_jacobian
 from regcore.preprocess import is_stripped
-from regcore.registration.driver import make_diffeomorphic
+from regcore.registration.folds import make_diffeomorphic
 from regcore.resample import coverage, resample
 from regcore.space import Grid
 from regcore.study.config import PopulationSettings
@@ -114,8 +114,8 @@ def both_ways(transform: Transform, grid: Grid) -> tuple[Chain, Chain]:
         ``(Affine, Displacement)`` and ``(Displacement, Affine)``.
     """
     affine, displacement = split(transform, grid, affine=peel(transform)[0])
-    field = make_diffeomorphic(displacement.field)
-    inverse = make_diffeomorphic(invert(field))
+    field = make_diffeomorphic(displacement.field)[0]
+    inverse = make_diffeomorphic(invert(field))[0]
     return (
         Chain((affine, Displacement(field, grid))),
         Chain((Displacement(inverse, grid), affine.inverse())),

@@ -250,9 +250,9 @@ def template_pictures(data: ReportData) -> list[tuple[str, bytes]]:
 
 
 def stratum_pictures(data: ReportData) -> list[tuple[str, bytes]]:
-    """Picture of the template of every stratum, in the order given."""
+    """Picture of the template of every stratum, in the planes of the template, in the order given."""
     return [
-        (label, template_figure(image, width_px=520, convention=data.convention))
+        (label, template_figure(image, data.template_mask, width_px=520, convention=data.convention))
         for label, image in data.strata
     ]
 

@@ -19,7 +19,7 @@ PYTHON_FILES := regcore scripts tests benchmarks requirements
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH :=
 
-.PHONY: help install demo test lint audit sbom lock fuzz format bench clean distclean
+.PHONY: help install demo test validate lint audit sbom lock fuzz format bench clean distclean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -77,6 +77,9 @@ demo: demo/config.yaml ## run the whole workflow on 8 made subjects (5 minutes),
 
 test: $(VENV)/installed-test ## run the tests; PYTEST_ARGS=--runslow for the slow ones too
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+validate: $(VENV)/installed-test ## check the demo's results with the BIDS validator
+	$(BIN)/bids-validator-deno --config tests/bids_validator.json demo/results
 
 lint: $(VENV)/installed-lint demo/config.yaml ## check style, types and the workflow
 	$(BIN)/ruff check $(PYTHON_FILES)

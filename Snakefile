@@ -12,6 +12,14 @@ include: "rules/common.smk"
 include: "rules/prepare.smk"
 include: "rules/template.smk"
 include: "rules/population.smk"
+
+
+if PLAN.given:
+
+    include: "rules/given.smk"
+
+
+include: "rules/cohorts.smk"
 include: "rules/atlas.smk"
 include: "rules/pairwise.smk"
 include: "rules/morphometry.smk"

@@ -62,7 +62,7 @@ def foreground_mask(image: Image, threshold_share: float = 0.7) -> Image:
         raise InputError(f"image: expected an object and a background, found the constant {floor:g}")
     if top <= floor:  # an object smaller than half a percent of the image
         top = float(data.max())
-    if float((data == floor).mean()) > 0.25 and _is_stripped(data, floor):
+    if is_stripped(image):
         return Image(_solid(data > floor, closing=1), image.grid)
 
     factors = _shrink_factors(data.shape)
@@ -201,9 +201,22 @@ def correct_bias(image: Image, mask: Image | None = None, shrink: int = 4) -> Im
     return Image(corrected.astype(np.float32), image.grid)
 
 
-def _is_stripped(data: npt.NDArray[np.float32], floor: float) -> bool:
-    """Whether the voxels at the floor are a removed background: dark neighbours are rare in what is left."""
+def is_stripped(image: Image) -> bool:
+    """Whether the darkest voxels are a removed background: many, and dark neighbours rare in what is left.
+
+    Examples
+    --------
+    >>> from regcore.space import Grid
+    >>> data = np.zeros((20, 20, 20), np.float32)
+    >>> data[5:15, 5:15, 5:15] = 100
+    >>> is_stripped(Image(data, Grid(data.shape, np.eye(4))))
+    True
+    """
+    data = np.asarray(image.data, dtype=np.float32)
+    floor = float(data.min())
     above = data[data > floor]
+    if above.size == 0 or above.size >= 0.75 * data.size:
+        return False
     middle = float(np.median(above))
     return float((above - floor < 0.15 * (middle - floor)).mean()) < 0.1
 

@@ -29,7 +29,8 @@ WORK = f"{RESULTS}/work"
 LOGS = f"{WORK}/logs"
 BENCHMARKS = f"{WORK}/benchmarks"
 WARM = ancient(f"{WORK}/warm_cache.json")
-TEMPLATE = f"{RESULTS}/tpl-{STUDY.template.name}/template_description.json"
+PUBLISHED = {name: str(path) for name, path in PLAN.layout.published().items()}
+TEMPLATE = PUBLISHED["description"]
 POPULATION = [
     TEMPLATE,
     *(f"{WORK}/{folder}" for folder in PLAN.folders("population", "morphometry")),
@@ -48,7 +49,10 @@ EVERYTHING = [
     path
     for target, paths in {
         "pairwise": PAIRWISE,
-        "template": [TEMPLATE],
+        "template": [
+            TEMPLATE,
+            *(f"{WORK}/{folder}" for folder in PLAN.folders("strata")),
+        ],
         "population": POPULATION,
         "atlas": ATLAS,
         "tables": [*TABLES, f"{RESULTS}/tables/runtime.tsv"],

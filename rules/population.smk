@@ -37,12 +37,7 @@ rule publish_template:
         population=expand(f"{WORK}/population/{{batch}}", batch=PLAN.batches),
         template=f"{WORK}/template/{PLAN.last}",
     output:
-        description=TEMPLATE,
-        template=f"{RESULTS}/tpl-{STUDY.template.name}/tpl-{STUDY.template.name}_{STUDY.cohort.suffix}.nii.gz",
-        mask=f"{RESULTS}/tpl-{STUDY.template.name}/tpl-{STUDY.template.name}_desc-foreground_mask.nii.gz",
-        variance=f"{RESULTS}/tpl-{STUDY.template.name}/tpl-{STUDY.template.name}_desc-variance_{STUDY.cohort.suffix}.nii.gz",
-        sharpened=f"{RESULTS}/tpl-{STUDY.template.name}/tpl-{STUDY.template.name}_desc-sharpened_{STUDY.cohort.suffix}.nii.gz",
-        certificate=f"{RESULTS}/tpl-{STUDY.template.name}/tpl-{STUDY.template.name}_desc-bias_certificate.json",
+        **PUBLISHED,
     log:
         f"{LOGS}/publish_template.log",
     benchmark:
@@ -55,7 +50,10 @@ rule publish_template:
         runtime=lambda wildcards, attempt: PLAN.minutes(attempt),
     params:
         regcore=PLAN.version,
-        fingerprint=fingerprint(PLAN.layout),
+        fingerprint=fingerprint(PLAN.layout, STUDY.dataset, PLAN.strata),
         layout=PLAN.layout,
+        dataset=STUDY.dataset,
+        strata=PLAN.strata,
+        symmetric=STUDY.template.symmetric,
     script:
         "../scripts/publish_template.py"

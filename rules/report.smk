@@ -3,7 +3,14 @@
 
 rule describe_dataset:
     output:
-        f"{RESULTS}/dataset_description.json",
+        **(
+            {"atlas": f"{RESULTS}/atlas-{STUDY.atlas.name}_description.json"}
+            if PLAN.atlases
+            else {}
+        ),
+        description=f"{RESULTS}/dataset_description.json",
+        readme=f"{RESULTS}/README.md",
+        ignore=f"{RESULTS}/.bidsignore",
     log:
         f"{LOGS}/describe_dataset.log",
     conda:
@@ -13,7 +20,11 @@ rule describe_dataset:
         runtime=5,
     params:
         regcore=PLAN.version,
+        fingerprint=fingerprint(PLAN.layout, STUDY.dataset),
+        layout=PLAN.layout,
         source=lambda wildcards: STUDY.cohort.source,
+        atlas=STUDY.atlas.name if PLAN.atlases else None,
+        dataset=STUDY.dataset,
     script:
         "../scripts/describe_dataset.py"
 
@@ -61,6 +72,7 @@ rule make_report:
             f"{WORK}/template/{{iteration}}", iteration=PLAN.shown_iterations
         ),
         published=TEMPLATE if PLAN.uses_template else [],
+        strata=[f"{WORK}/{folder}" for folder in PLAN.folders("strata")],
     output:
         f"{RESULTS}/report.html",
     log:
@@ -74,11 +86,12 @@ rule make_report:
         runtime=lambda wildcards, attempt: PLAN.minutes(attempt),
     params:
         regcore=PLAN.version,
-        fingerprint=fingerprint(PLAN.layout, STUDY),
+        fingerprint=fingerprint(PLAN.layout, STUDY, PLAN.strata),
         layout=PLAN.layout,
         study=STUDY,
         covariates=PLAN.covariates(),
         designs=PLAN.designs,
+        strata=PLAN.strata,
     script:
         "../scripts/make_report.py"
 

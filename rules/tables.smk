@@ -50,6 +50,8 @@ rule collect_tables:
                 "validation",
                 "pairwise",
                 "measured",
+                "influence",
+                "strata",
             )
         ],
         template=f"{WORK}/template/{PLAN.last}" if PLAN.uses_template else [],
@@ -69,6 +71,7 @@ rule collect_tables:
         regcore=PLAN.version,
         tables=PLAN.tables,
         covariates=PLAN.covariates(),
+        names=PLAN.label_names_files,
     script:
         "../scripts/collect_tables.py"
 

@@ -18,6 +18,7 @@ rule template_grid:
     params:
         regcore=PLAN.version,
         spacing_mm=STUDY.template.spacing_mm,
+        symmetric=STUDY.template.symmetric,
     script:
         "../scripts/template_grid.py"
 
@@ -113,5 +114,6 @@ rule gather_template:
         stage=lambda wildcards: PLAN.stage_name(wildcards.iteration),
         sharpen=STUDY.template.sharpen,
         stop_mm=STUDY.template.stop_mm,
+        symmetric=STUDY.template.symmetric,
     script:
         "../scripts/gather_template.py"

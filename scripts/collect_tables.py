@@ -11,4 +11,5 @@ with job(snakemake.log[0], snakemake.threads):
         template=Path(snakemake.input.template) if snakemake.input.template else None,
         outputs=dict(zip(snakemake.params.tables, map(Path, snakemake.output), strict=True)),
         covariates=snakemake.params.covariates,
+        names=snakemake.params.names,
     )

@@ -2,8 +2,14 @@
 
 from pathlib import Path
 
+from regcore.study.dataset import describe_dataset
 from regcore.study.job import job
-from regcore.study.outputs import describe_dataset
 
 with job(snakemake.log[0], snakemake.threads):
-    describe_dataset(Path(snakemake.output[0]), source=snakemake.params.source)
+    describe_dataset(
+        {name: Path(path) for name, path in snakemake.output.items()},
+        source=snakemake.params.source,
+        name=snakemake.params.layout.template,
+        atlas=snakemake.params.atlas,
+        settings=snakemake.params.dataset,
+    )

@@ -14,4 +14,5 @@ with job(snakemake.log[0], snakemake.threads):
         covariates=snakemake.params.covariates,
         statistics=snakemake.params.designs,
         output=Path(snakemake.output[0]),
+        strata=snakemake.params.strata,
     )

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,3 +56,31 @@ def demo_cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from regcore.demo import make_demo
 
     return make_demo(tmp_path_factory.mktemp("demo") / "demo")
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results of the tiny study that warms the kernels; tests leave them as they are."""
+    from regcore.study.warm import tiny_study
+
+    root = tmp_path_factory.mktemp("tiny")
+    tiny_study(root)
+    return root / "results"
+
+
+@pytest.fixture(scope="session")
+def bids_issues() -> Callable[[Path], list[dict[str, Any]]]:
+    """What the official BIDS validator finds in a folder; skips where it is not installed."""
+    beside = Path(sys.executable).parent / "bids-validator-deno"
+    program = str(beside) if beside.exists() else shutil.which("bids-validator-deno")
+    if program is None:
+        pytest.skip("bids-validator-deno is not installed")
+
+    def validate(folder: Path) -> list[dict[str, Any]]:
+        config = Path(__file__).with_name("bids_validator.json")
+        command = [program, "--format", "json", "--config", str(config), str(folder)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        found: list[dict[str, Any]] = json.loads(done.stdout)["issues"]["issues"]
+        return [issue for issue in found if issue["severity"] != "ignore"]
+
+    return validate

@@ -90,9 +90,11 @@ def test_comparison_reads_a_result(demo_cohort: Path, tmp_path: Path) -> None:
     folder = tmp_path / "demo"
     (folder / "truth").mkdir(parents=True)
     template = read_image(demo_cohort / "cohort" / "sub-01" / "anat" / "sub-01_T1w.nii.gz")
-    write_image(folder / "results" / "tpl-Demo" / "tpl-Demo_T1w.nii.gz", template)
+    write_image(folder / "results" / "tpl-Demo" / "tpl-Demo_res-01_T1w.nii.gz", template)
     mask = read_labels(demo_cohort / "cohort/derivatives/tissue/sub-01/anat/sub-01_desc-tissue_dseg.nii.gz")
-    write_image(folder / "results" / "tpl-Demo" / "tpl-Demo_desc-foreground_mask.nii.gz", mask, dtype="uint8")
+    write_image(
+        folder / "results" / "tpl-Demo" / "tpl-Demo_res-01_desc-foreground_mask.nii.gz", mask, dtype="uint8"
+    )
     start = read_transform(truth_of(demo_cohort, "sub-01"))
     for name in ("sub-01", "sub-02"):
         truth = read_transform(truth_of(demo_cohort, name))

@@ -32,7 +32,6 @@ from regcore.study.plan import Plan
 from regcore.study.prepare import prepare_member
 from regcore.study.quarantine import check_strict, list_quarantine
 from regcore.study.template import PASSED, centre_batch, register_batch, template_grid
-from regcore.study.warm import tiny_study
 from regcore.transforms import Affine, Chain, Displacement
 
 ROOT = Path(__file__).parents[1]
@@ -114,7 +113,14 @@ def test_plan_of_a_template(table: Path) -> None:
     plan = plan_of(table)
     assert plan.keys == [f"sub-{number:02d}" for number in range(1, 7)]
     assert plan.before("01") == "00"
-    assert plan.tables == ["registrations", "convergence", "volumes", "jacobians", "consistency"]
+    assert plan.tables == [
+        "registrations",
+        "convergence",
+        "influence",
+        "volumes",
+        "jacobians",
+        "consistency",
+    ]
     assert len(plan.iterations) == len(plan.study.template.iterations)
     assert plan.memory_mb(2) == pytest.approx(2 * plan.memory_mb(1), abs=1)
 
@@ -191,20 +197,13 @@ def test_covariates_do_not_reach_the_jobs(table: Path) -> None:
     assert plan_of(table).covariates()[0]["age"] == 99
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("tiny")
-    tiny_study(root)
-    return root / "results"
-
-
 def test_stages_publish(finished: Path) -> None:
-    template = read_image(finished / "tpl-Study" / "tpl-Study_T1w.nii.gz")
+    template = read_image(finished / "tpl-Study" / "tpl-Study_res-01_T1w.nii.gz")
     anat = finished / "sub-3" / "anat"
     warped = read_image(anat / "sub-3_space-Study_desc-preproc_T1w.nii.gz")
     assert warped.grid.matches(template.grid)
     assert np.corrcoef(warped.data.ravel(), template.data.ravel())[0, 1] > 0.95
-    certificate = read_json(finished / "tpl-Study" / "tpl-Study_desc-bias_certificate.json")
+    certificate = read_json(finished / "tpl-Study" / "tpl-Study_res-01_desc-bias_certificate.json")
     assert certificate["mean_displacement_rms_mm"] < 0.02
     assert certificate["mean_log_affine_rms_mm"] < 1e-6
     labels = read_labels(anat / "sub-3_atlas-Cohort_dseg.nii.gz")
@@ -241,10 +240,10 @@ def test_accuracy_is_stated(finished: Path) -> None:
 
 
 def test_priors_are_published(finished: Path) -> None:
-    stem = finished / "tpl-Study" / "tpl-Study_atlas-Cohort"
+    stem = finished / "tpl-Study" / "tpl-Study_atlas-Cohort_res-01"
     image = nibabel.load(f"{stem}_probseg.nii.gz")
     probabilities = image.get_fdata()
-    template = read_image(finished / "tpl-Study" / "tpl-Study_T1w.nii.gz")
+    template = read_image(finished / "tpl-Study" / "tpl-Study_res-01_T1w.nii.gz")
     assert probabilities.shape == (*template.grid.shape, 2)
     assert np.unique(probabilities).tolist() == [0.0, 0.5, 1.0]
     assert probabilities.sum(axis=3).max() == 1.0

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -174,12 +175,13 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_study_publishes_everything(study: Path) -> None:
+def test_study_publishes_everything(study: Path, bids_issues: Callable[[Path], list[dict[str, Any]]]) -> None:
     results = study / "results"
+    assert [issue for issue in bids_issues(results) if issue["severity"] == "error"] == []
     quarantine = pd.read_csv(results / "quarantine.tsv", sep="\t")
     assert quarantine["participant_id"].tolist() == ["sub-c", "sub-d"]
     assert "the value 0 in every voxel" in quarantine["reason"][0]
-    template = read_image(results / "tpl-Tiny" / "tpl-Tiny_T1w.nii.gz")
+    template = read_image(results / "tpl-Tiny" / "tpl-Tiny_res-01_T1w.nii.gz")
     warped = read_image(results / "sub-e" / "anat" / "sub-e_space-Tiny_desc-preproc_T1w.nii.gz")
     assert warped.grid.matches(template.grid)
     overlap = pd.read_csv(results / "tables" / "overlap.tsv", sep="\t")
@@ -190,7 +192,7 @@ def test_study_publishes_everything(study: Path) -> None:
         atlas: ["majority", "local", "staple", "joint"] for atlas in ("sub-a", "sub-b")
     }
     assert accuracy["dice"].min() > 0.6
-    assert (results / "tpl-Tiny" / "tpl-Tiny_atlas-Cohort_probseg.nii.gz").exists()
+    assert (results / "tpl-Tiny" / "tpl-Tiny_atlas-Cohort_res-01_probseg.nii.gz").exists()
     volumes = pd.read_csv(results / "tables" / "volumes.tsv", sep="\t")
     assert set(volumes["participant_id"]) == {"sub-a", "sub-b", "sub-e"}
     for table in (results / "tables").glob("*.tsv"):
@@ -355,3 +357,60 @@ def test_pairwise(study: Path, tmp_path: Path) -> None:
     registrations = pd.read_csv(results / "tables" / "registrations.tsv", sep="\t")
     assert registrations["moving"].tolist() == ["sub-b", "sub-e"]
     assert (registrations["similarity_after"] > registrations["similarity_before"]).all()
+
+
+@pytest.mark.slow
+def test_frozen_template_takes_another_member(study: Path, tmp_path: Path) -> None:
+    """Members that were in it keep their transforms to the last bit; the newcomer alone is registered."""
+    for name in ("a", "b", "e"):
+        (tmp_path / f"{name}.nii.gz").write_bytes((study / f"{name}.nii.gz").read_bytes())
+        labels_of(tmp_path / f"{name}.nii.gz").write_bytes(labels_of(study / f"{name}.nii.gz").read_bytes())
+    write_cohort(tmp_path, ["a", "b", "e", "f"])
+    config = config_for(tmp_path, targets=["template", "population", "tables"])
+    config["template"]["frozen"] = str(study / "results" / "tpl-Tiny")
+    found = snakemake(tmp_path, config)
+    assert found.returncode == 0, found.stderr[-3000:]
+    old, new = study / "results", tmp_path / "results"
+    for file in (
+        "tpl-Tiny/tpl-Tiny_res-01_T1w.nii.gz",
+        *(f"sub-{name}/anat/sub-{name}_from-T1w_to-Tiny_mode-image_xfm.h5" for name in "abe"),
+    ):
+        assert (new / file).read_bytes() == (old / file).read_bytes(), file
+    registrations = pd.read_csv(new / "tables" / "registrations.tsv", sep="\t")
+    built = registrations[registrations["stage"] != "population"]
+    assert set(built["participant_id"]) == {"sub-f"}
+    after = registrations.set_index("participant_id")["similarity_after"]
+    assert after["sub-f"].iloc[-1] > 0.9
+    assert not (new / "tables" / "influence.tsv").exists()
+
+
+@pytest.mark.slow
+def test_rebuild_with_all_that_is_asked_of_a_cohort(
+    study: Path, tmp_path: Path, bids_issues: Callable[[Path], list[dict[str, Any]]]
+) -> None:
+    """Started from the old template: symmetric, with templates by age, influence and asymmetry."""
+    write_cohort(tmp_path, ["a", "b", "e", "f"])
+    (tmp_path / "names.tsv").write_text("index\tname\n1\tLeft shell\n2\tRight shell\n")
+    config = config_for(tmp_path, strata={"by": "age", "bins": [30, 32, 33], "at": [31]})
+    config["cohort"]["label_names"] = str(tmp_path / "names.tsv")
+    config["targets"] = ["template", "population", "tables", "report"]
+    config["template"] |= {"name": "New", "start": str(study / "results" / "tpl-Tiny"), "symmetric": True}
+    found = snakemake(tmp_path, config)
+    assert found.returncode == 0, found.stderr[-3000:]
+    results = tmp_path / "results"
+    template = results / "tpl-New"
+    for file in ("tpl-New_res-01_T1w.nii.gz", "cohort-3/tpl-New_cohort-3_res-01_T1w.nii.gz"):
+        image = read_image(template / file)
+        assert np.array_equal(image.data, image.data[::-1]), file
+    tables = {file.stem: pd.read_csv(file, sep="\t") for file in (results / "tables").glob("*.tsv")}
+    assert tables["convergence"]["stage"].tolist() == ["affine", "deformable"]
+    assert tables["strata"]["name"].tolist() == ["age 30 to 32", "age 32 to 33", "age 31"]
+    assert tables["strata"]["members"].tolist() == [2, 2, 4]
+    assert len(tables["influence"]) == 4
+    shell = tables["asymmetry"].set_index("participant_id")
+    assert shell["structure"].unique().tolist() == ["shell"]
+    assert shell["asymmetry_volume"].between(1, 2).all()
+    assert [issue for issue in bids_issues(results) if issue["severity"] == "error"] == []
+    report = (results / "report.html").read_text()
+    for section in ("Influence of every member", "Conditional templates", "Left and right"):
+        assert section in report

@@ -124,7 +124,7 @@ def _template(results: Path) -> Path:
     folders = sorted(results.glob("tpl-*"))
     if len(folders) != 1:
         raise InputError(f"{results}/tpl-*: expected one template, found {len(folders)}; run the workflow")
-    return folders[0] / f"{folders[0].name}_T1w.nii.gz"
+    return folders[0] / f"{folders[0].name}_res-01_T1w.nii.gz"
 
 
 def _brain_points(template: Path) -> Array:

@@ -1,5 +1,6 @@
 """Shape in numbers: Jacobian maps and structures' volumes."""
 
+from regcore.morphometry.asymmetry import asymmetry_index, asymmetry_table, log_asymmetry_index
 from regcore.morphometry.jacobian import log_jacobian, log_size, smooth_map
 from regcore.morphometry.structures import (
     structure_jacobians,
@@ -9,6 +10,9 @@ from regcore.morphometry.structures import (
 )
 
 __all__ = [
+    "asymmetry_index",
+    "asymmetry_table",
+    "log_asymmetry_index",
     "log_jacobian",
     "log_size",
     "smooth_map",

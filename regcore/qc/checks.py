@@ -96,6 +96,8 @@ def check_certificate(certificate: Mapping[str, object] | None, limit_mm: float 
     name = "Template unbiased"
     if not certificate:
         return Check(name, "none", "no certificate", "-", "Nothing to judge.")
+    if "frozen" in certificate:
+        return Check(name, "none", "frozen template", "-", "The template is not made of these members.")
     own = certificate.get("threshold_mm")
     limit = float(own) if isinstance(own, int | float) else limit_mm
     judged = {

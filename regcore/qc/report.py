@@ -11,6 +11,7 @@ import pandas as pd
 
 from regcore.image import Image
 from regcore.qc import checks, outliers
+from regcore.qc.cohort_plots import influence_figure
 from regcore.qc.figures import map_figure, template_figure
 from regcore.qc.html import duration, flatten, number, picture, table
 from regcore.qc.planes import Convention
@@ -70,6 +71,12 @@ class ReportData:
         A row a job: `rule`, `seconds`, optional `memory_mb`.
     outputs : DataFrame, optional
         `path`, `description`.
+    strata : sequence of (str, Image)
+        Name and template of every stratum.
+    influence : DataFrame, optional
+        A row a member: how much the template would change without it.
+    asymmetry : DataFrame, optional
+        A row a member and paired structure: how unlike its left and right are.
     convention : {"neurological", "radiological"}
         Of all pictures, `members` included.
     """
@@ -96,6 +103,9 @@ class ReportData:
     registrations: pd.DataFrame | None = None
     runtime: pd.DataFrame | None = None
     outputs: pd.DataFrame | None = None
+    strata: Sequence[tuple[str, Image]] = ()
+    influence: pd.DataFrame | None = None
+    asymmetry: pd.DataFrame | None = None
     convention: Convention = "neurological"
 
 
@@ -147,6 +157,7 @@ def build_report(data: ReportData) -> str:
         suspects=suspects,
         outliers=flagged,
         templates=template_pictures(data),
+        strata=stratum_pictures(data),
         figures=plots_of(data),
         runtime=runtime_summary(data.runtime),
         accuracy=accuracy_summary(data.validation),
@@ -258,6 +269,14 @@ def template_pictures(data: ReportData) -> list[tuple[str, bytes]]:
     return shown
 
 
+def stratum_pictures(data: ReportData) -> list[tuple[str, bytes]]:
+    """Picture of the template of every stratum, in the planes of the template, in the order given."""
+    return [
+        (label, template_figure(image, data.template_mask, width_px=520, convention=data.convention))
+        for label, image in data.strata
+    ]
+
+
 def plots_of(data: ReportData) -> dict[str, bytes]:
     """Plots by name; those without data are left out."""
     found: dict[str, bytes] = {}
@@ -270,6 +289,8 @@ def plots_of(data: ReportData) -> dict[str, bytes]:
             label="standard deviation over members (units of the normalised intensity)",
             convention=data.convention,
         )  # fmt: skip
+    if data.influence is not None and not data.influence.empty:
+        found["influence"] = influence_figure(data.influence)
     accuracy = None
     if data.validation is not None and not data.validation.empty:
         accuracy = chosen_fusion(data)
@@ -295,13 +316,14 @@ def plots_of(data: ReportData) -> dict[str, bytes]:
             "mean absolute log-Jacobian (> 0: larger than in the template)",
             False,
         ),
+        ("asymmetry", data.asymmetry, ("asymmetry_volume",), "volume asymmetry (> 0: left larger)", False),
         ("overlap", data.overlap, ("dice",), "Dice with the member's own labels", False),
         ("dice", accuracy, ("dice",), "Dice with the atlas's own labels", False),
         ("hausdorff", accuracy, ("hausdorff95_mm",), "95 % Hausdorff distance (mm)", False),
     ):
         name, column = checks.first_column(frame, *STRUCTURE), checks.first_column(frame, *value)
         if frame is not None and not frame.empty and name is not None and column is not None:
-            zero = key in ("relative", "absolute")
+            zero = key in ("relative", "absolute", "asymmetry")
             found[key] = structure_figure(frame, name, column, label, logarithmic=logarithmic, zero=zero)
     if data.volumes is not None and data.jacobians is not None and data.consistency is not None:
         found["agreement"] = agreement_figure(data.volumes, data.jacobians, data.consistency)

@@ -11,7 +11,6 @@ from regcore.io.itk import write_transform
 from regcore.io.label_tables import LABEL_COLUMNS, LabelTable, read_label_table, write_label_tables
 from regcore.io.nifti import read_image, write_image
 from regcore.io.screen import screen_image
-from regcore.io.tables import write_json
 from regcore.labels.fuse import fuse
 from regcore.labels.overlap import structures_of
 from regcore.registration import RegistrationSettings, register
@@ -20,7 +19,7 @@ from regcore.study.carry import Candidates, Places, carry
 from regcore.study.config import AtlasSettings, PrepareSettings
 from regcore.study.job import LOGGER
 from regcore.study.manifest import Entry, good, set_aside, write_manifest
-from regcore.study.outputs import Layout, sidecar
+from regcore.study.outputs import Layout, describe
 from regcore.study.prepare import prepare_image
 
 
@@ -145,22 +144,24 @@ def publish_fused(
     candidates: Candidates,
     table: LabelTable,
     settings: AtlasSettings,
+    reference: str = "orig",
 ) -> None:
-    """Write fused labels with their tables, and their confidence."""
+    """Write fused labels with their tables, and their confidence; `reference` is the image they lie on."""
     write_image(file, fused[0])
     write_image(confidence_file, fused[1], decimals=3)
-    write_json(
-        sidecar(confidence_file),
-        {"Description": f"Share of the weights for the label chosen (fusion: {settings.fusion})"},
+    describe(
+        confidence_file,
+        f"Share of the weights for the label chosen (fusion: {settings.fusion})",
+        SpatialReference=reference,
     )
     write_label_tables(file, structures_of(candidates.labels), table)
-    write_json(
-        sidecar(file),
-        {
-            "Manual": False,
-            "Atlas": settings.name,
-            "Sources": list(dict.fromkeys(candidates.sources)),
-            "Fusion": settings.fusion,
-            "Columns": LABEL_COLUMNS,
-        },
+    describe(
+        file,
+        f"Labels carried from the atlases {settings.name} and fused",
+        SpatialReference=reference,
+        Manual=False,
+        Atlas=settings.name,
+        Sources=list(dict.fromkeys(candidates.sources)),
+        Fusion=settings.fusion,
+        Columns=LABEL_COLUMNS,
     )

@@ -50,6 +50,27 @@ class CohortSettings:
 
 
 @dataclass(frozen=True)
+class DatasetSettings:
+    """What the results say about themselves, in BIDS's and TemplateFlow's description files.
+
+    Parameters
+    ----------
+    authors : tuple of str
+    license : str, optional
+        Of the results; that of the source images if it is not given.
+    references : tuple of str
+        Papers and links to cite.
+    species : str, optional
+        Such as ``Homo sapiens``.
+    """
+
+    authors: tuple[str, ...] = ()
+    license: str | None = None
+    references: tuple[str, ...] = ()
+    species: str | None = None
+
+
+@dataclass(frozen=True)
 class PrepareSettings:
     """What happens to every image before it is registered.
 
@@ -110,6 +131,12 @@ class TemplateSettings:
         A stage ends early when the shape of the template moves less than this, RMS.
     stages : tuple of TemplateStage
         In order; a template needs at least one.
+    symmetric : bool
+        Whether every image counts with its mirror about the template's middle plane.
+    frozen : str, optional
+        Folder of a published template that members are added to without building anew.
+    start : str, optional
+        Folder of a published template that a rebuild starts from.
     """
 
     name: str = "Study"
@@ -117,11 +144,30 @@ class TemplateSettings:
     sharpen: bool = True
     stop_mm: float = 0.1
     stages: tuple[TemplateStage, ...] = ()
+    symmetric: bool = False
+    frozen: str | None = None
+    start: str | None = None
+
+    @property
+    def given(self) -> tuple[str, str] | None:
+        """Key and folder of a template that is given."""
+        found = ((key, getattr(self, key)) for key in ("frozen", "start"))
+        return next((each for each in found if each[1] is not None), None)
+
+    @property
+    def held(self) -> tuple[str, ...]:
+        """Stages that leave a given template as it is: all if it is frozen, else all but the last."""
+        names = tuple(stage.name for stage in self.stages if stage.repeats)
+        return () if self.given is None else names if self.frozen else names[:-1]
 
     @property
     def iterations(self) -> tuple[TemplateStage, ...]:
-        """Stage of iteration 1, 2, ..."""
-        return tuple(stage for stage in self.stages for _ in range(stage.repeats))
+        """Stage of iteration 1, 2, ...; to a template that stays as it is members are registered once."""
+        return tuple(
+            stage
+            for stage in self.stages
+            for _ in range(min(stage.repeats, 1) if stage.name in self.held else stage.repeats)
+        )
 
 
 @dataclass(frozen=True)
@@ -300,6 +346,35 @@ class StatisticsSettings:
 
 
 @dataclass(frozen=True)
+class StrataSettings:
+    """Conditional templates: averages over members that are alike in a covariate.
+
+    Parameters
+    ----------
+    by : str, optional
+        Covariate; no strata if it is not given.
+    bins : tuple of float
+        Edges; every bin holds its lower edge, the last one both. Without bins and `at`, every value of the
+        covariate is a stratum.
+    at : tuple of float
+        Values at which a Gaussian kernel weighs the members.
+    bandwidth : float, optional
+        Standard deviation of the kernel, in the unit of the covariate; Silverman's rule if not given.
+    """
+
+    by: str | None = None
+    bins: tuple[float, ...] = ()
+    at: tuple[float, ...] = ()
+    bandwidth: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse edges out of order."""
+        if len(self.bins) == 1 or list(self.bins) != sorted(set(self.bins)):
+            found = ", ".join(f"{edge:g}" for edge in self.bins)
+            raise InputError(f"strata.bins: expected two or more rising edges, found {found}")
+
+
+@dataclass(frozen=True)
 class ReportSettings:
     """Title of the report and the side on which its pictures show the subject's left."""
 
@@ -345,6 +420,7 @@ class Study:
     """
 
     cohort: CohortSettings = CohortSettings()
+    dataset: DatasetSettings = DatasetSettings()
     results: str = "results"
     targets: tuple[str, ...] = ("template", "population", "tables", "report")
     batch_size: int | None = None
@@ -357,6 +433,7 @@ class Study:
     population: PopulationSettings = PopulationSettings()
     atlas: AtlasSettings = AtlasSettings()
     pairwise: PairwiseSettings = PairwiseSettings()
+    strata: StrataSettings = StrataSettings()
     tables: TablesSettings = TablesSettings()
     morphometry: MorphometrySettings = MorphometrySettings()
     statistics: StatisticsSettings = StatisticsSettings()
@@ -404,11 +481,41 @@ class Study:
             )
         if "statistics" in self.targets and not self.statistics.designs:
             raise InputError("config statistics.designs: expected a design for this target, found none")
+        self._check_given()
         names = [stage.name for stage in self.template.stages]
         if len(set(names)) < len(names):
             raise InputError(f"config template.stages: expected each name once, found {', '.join(names)}")
         if self.uses_template and not self.template.iterations:
             raise InputError("config template.stages: expected at least one iteration, found none")
+
+    def _check_given(self) -> None:
+        template = self.template
+        if template.frozen and template.start:
+            raise InputError("config template.start: expected null beside template.frozen, found both")
+        if template.frozen and template.symmetric:
+            raise InputError(
+                "config template.symmetric: expected false beside template.frozen, which stays as it is, "
+                "found true"
+            )
+        if template.given is None:
+            return
+        key, folder = template.given
+        name = Path(folder).name.removeprefix("tpl-")
+        if template.spacing_mm is not None:
+            raise InputError(
+                f"config template.spacing_mm: expected null, since template.{key} gives the voxels, "
+                f"found {template.spacing_mm:g}"
+            )
+        if template.frozen and template.name != name:
+            raise InputError(
+                f"config template.name: expected {name}, the name of the frozen template, "
+                f"found {template.name}"
+            )
+        if Path(folder).resolve().parent == Path(self.results).resolve():
+            raise InputError(
+                f"config template.{key}: expected a folder outside results, where a template is "
+                f"written, found {folder}"
+            )
 
 
 def _known(kind: type[Any]) -> list[str]:
@@ -418,11 +525,13 @@ def _known(kind: type[Any]) -> list[str]:
 _SECTIONS: dict[str, type[Any]] = {
     "cohort": CohortSettings,
     "privacy": PrivacySettings,
+    "dataset": DatasetSettings,
     "prepare": PrepareSettings,
     "template": TemplateSettings,
     "population": PopulationSettings,
     "atlas": AtlasSettings,
     "pairwise": PairwiseSettings,
+    "strata": StrataSettings,
     "tables": TablesSettings,
     "morphometry": MorphometrySettings,
     "statistics": StatisticsSettings,

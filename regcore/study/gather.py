@@ -16,6 +16,8 @@ from regcore.groupwise import (
     has_converged,
     shape_update,
     sharpen,
+    symmetrise,
+    symmetrise_sum,
 )
 from regcore.io.arrays import link_files, read_arrays, write_arrays
 from regcore.io.itk import write_transform
@@ -41,6 +43,7 @@ def gather_template(
     stage: str,
     sharpen_copy: bool,
     stop_mm: float,
+    symmetric: bool = False,
 ) -> None:
     """Average what the batches bring, move the average to the middle of the population, judge convergence.
 
@@ -61,6 +64,8 @@ def gather_template(
         Whether the next iteration registers to a sharpened copy.
     stop_mm : float
         Shape update (RMS, mm) at which the stage stops.
+    symmetric : bool
+        Whether every member counts with its mirror.
     """
     before: dict[str, Any] = {"rows": [], "stopped": None}
     if previous:
@@ -73,12 +78,14 @@ def gather_template(
         seal_folder(output)
         LOGGER.info("stage %s has converged: iteration %d repeats the one before", stage, iteration)
         return
-    partial = read_partials(registered, "template")
+    partial = read_partials(registered, "template", symmetric)
     common = drift(partial, read_drift(previous[0], stage) if previous else None)
     if common is not None:
         write_arrays(output / DRIFT, {stage: common})
     update: Transform = shape_update(partial) if iteration else identity()
     template = resample(average(partial), partial.grid, update)
+    # the update is symmetric but for its last digits
+    template = symmetrise(template) if symmetric else template
     rows = list(before["rows"])
     members = usable_members(registered, "template")
     if iteration:
@@ -102,8 +109,10 @@ def gather_template(
     seal_folder(output)
 
 
-def read_partials(folders: Sequence[Path], what: str) -> PartialSum:
+def read_partials(folders: Sequence[Path], what: str, symmetric: bool = False) -> PartialSum:
     """Sum of the partial sums of all batches that have one, in the order of the folders.
+
+    With `symmetric`, of all members and their mirrors.
 
     Raises
     ------
@@ -118,4 +127,4 @@ def read_partials(folders: Sequence[Path], what: str) -> PartialSum:
             total = part if total is None else combine([total, part])
     if total is None:
         raise InputError(f"{what}: expected at least one usable image, found none (see quarantine.tsv)")
-    return total
+    return symmetrise_sum(total) if symmetric else total

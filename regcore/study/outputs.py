@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from regcore import __version__
+from regcore.errors import InputError
 from regcore.io.tables import write_json
+from regcore.space import Grid
+
+SOURCE = "SourceDigest"
+"""Key of a published transform's JSON file: digest of the image that was registered."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +52,52 @@ class Layout:
         """File of a member."""
         return self.results.joinpath(*key.split("_"), "anat", f"{key}_{ending}")
 
-    def of_template(self, ending: str) -> Path:
-        """File of the template."""
-        return self.results / f"tpl-{self.template}" / f"tpl-{self.template}_{ending}"
+    def of_template(self, ending: str, entities: str = "") -> Path:
+        """File of the template, named as BIDS and TemplateFlow do; `entities` such as ``_atlas-A``."""
+        return self.results / f"tpl-{self.template}" / f"tpl-{self.template}{entities}_res-01_{ending}"
+
+    @property
+    def template_description(self) -> Path:
+        """What TemplateFlow wants to know about the template."""
+        return self.results / f"tpl-{self.template}" / "template_description.json"
+
+    def published(self) -> dict[str, Path]:
+        """What is published of the template itself: `template`, `mask`, `variance`, `sharpened`, ..."""
+        return {
+            "description": self.template_description,
+            "template": self.template_image,
+            "mask": self.template_mask,
+            "variance": self.of_template(f"desc-variance_{self.suffix}.nii.gz"),
+            "sharpened": self.of_template(f"desc-sharpened_{self.suffix}.nii.gz"),
+            "certificate": self.of_template("desc-bias_certificate.json"),
+        }
+
+    def stratum(self, number: int | str) -> dict[str, Path]:
+        """Files of a conditional template, named as TemplateFlow names those of a cohort."""
+        stem = f"tpl-{self.template}_cohort-{number}"
+        folder = self.results / f"tpl-{self.template}" / f"cohort-{number}"
+        return {
+            "template": folder / f"{stem}_res-01_{self.suffix}.nii.gz",
+            "mask": folder / f"{stem}_res-01_desc-foreground_mask.nii.gz",
+            "log_jacobian": folder / f"{stem}_res-01_desc-abs_logjac.nii.gz",
+            "forward": folder / f"{stem}_from-{self.template}_mode-image_xfm.h5",
+            "backward": folder / f"{stem}_to-{self.template}_mode-image_xfm.h5",
+        }
+
+    def uri(self, file: Path) -> str:
+        """BIDS URI of a published file.
+
+        Examples
+        --------
+        >>> Layout(Path("results")).uri(Path("results/tpl-Study/a.json"))
+        'bids::tpl-Study/a.json'
+        """
+        return f"bids::{file.relative_to(self.results).as_posix()}"
+
+    @property
+    def reference(self) -> str:
+        """The template as `SpatialReference` of what is aligned to it."""
+        return self.uri(self.template_image)
 
     @property
     def template_image(self) -> Path:
@@ -111,9 +159,9 @@ class Layout:
     def priors(self, atlas: str) -> dict[str, Path]:
         """What the atlases say about the template: `labels`, `confidence`, `probabilities`."""
         return {
-            "labels": self.of_template(f"atlas-{atlas}_dseg.nii.gz"),
-            "confidence": self.of_template(f"atlas-{atlas}_desc-confidence_probseg.nii.gz"),
-            "probabilities": self.of_template(f"atlas-{atlas}_probseg.nii.gz"),
+            "labels": self.of_template("dseg.nii.gz", f"_atlas-{atlas}"),
+            "confidence": self.of_template("desc-confidence_probseg.nii.gz", f"_atlas-{atlas}"),
+            "probabilities": self.of_template("probseg.nii.gz", f"_atlas-{atlas}"),
         }
 
 
@@ -128,22 +176,63 @@ def sidecar(image: Path) -> Path:
     return image.with_name(image.name.split(".")[0] + ".json")
 
 
-def describe_dataset(output: Path, source: str) -> None:
-    """Write ``dataset_description.json`` of the results.
+def describe(file: Path, description: str, **more: Any) -> None:
+    """Write the JSON file that belongs to an image, with its `Description` first."""
+    write_json(sidecar(file), {"Description": description, **more})
+
+
+def resolution(grid: Grid) -> str:
+    """Voxel sizes in words.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> resolution(Grid((2, 2, 2), np.diag([1.0, 1.0, 2.5, 1.0])))
+    '1 x 1 x 2.5 mm'
+    """
+    return f"{' x '.join(f'{size:.4g}' for size in grid.spacing)} mm"
+
+
+def find_given(folder: Path, suffix: str, key: str) -> dict[str, Path]:
+    """Image and, where there is one, foreground mask of a published template.
 
     Parameters
     ----------
-    output : Path
-    source : str
-        Where the images came from.
+    folder : Path
+        ``tpl-<Name>``, as this workflow or TemplateFlow lays it out.
+    suffix : str
+        Of the image, such as ``T1w``.
+    key : str
+        Key of the configuration that names the folder.
+
+    Returns
+    -------
+    dict
+        `image`, `mask`.
+
+    Raises
+    ------
+    InputError
+        If the folder is none of a template, or has no such image.
     """
-    write_json(
-        output,
-        {
-            "Name": "Groupwise registration",
-            "BIDSVersion": "1.10.0",
-            "DatasetType": "derivative",
-            "GeneratedBy": [{"Name": "regcore", "Version": __version__}],
-            "SourceDatasets": [{"URL": source}],
-        },
-    )
+    name = folder.name.removeprefix("tpl-")
+    if not folder.is_dir() or name == folder.name:
+        raise InputError(f"config {key}: expected a folder tpl-<Name> of a template, found {folder}")
+    # TemplateFlow keeps several voxel sizes: res-01 is the finest
+    images = [
+        *sorted(folder.glob(f"tpl-{name}_res-*_{suffix}.nii.gz")),
+        folder / f"tpl-{name}_{suffix}.nii.gz",
+    ]
+    images = [image for image in images if image.is_file() and "_desc-" not in image.name]
+    if not images:
+        raise InputError(f"config {key}: expected an image tpl-{name}_res-01_{suffix}.nii.gz, found none")
+    stem = images[0].name.removesuffix(f"{suffix}.nii.gz")
+    mask = folder / f"{stem}desc-foreground_mask.nii.gz"
+    return {"image": images[0]} | ({"mask": mask} if mask.is_file() else {})
+
+
+def known_transform(folder: Path, suffix: str, key: str) -> Path | None:
+    """Transform of a member to a given template, where it lies in the results that the template is of."""
+    layout = Layout(folder.parent, folder.name.removeprefix("tpl-"), suffix)
+    found = layout.forward(key)
+    return found if found.is_file() and sidecar(found).is_file() else None

@@ -12,13 +12,13 @@ from regcore.io.nifti import read_image, write_image
 from regcore.io.screen import screen_image
 from regcore.io.tables import write_json
 from regcore.morphometry import log_jacobian
-from regcore.preprocess import foreground_mask
+from regcore.preprocess import foreground_mask, is_stripped
 from regcore.registration import RegistrationSettings, register
 from regcore.resample import resample
 from regcore.study.config import PrepareSettings
 from regcore.study.job import LOGGER
 from regcore.study.manifest import Entry, good, read_manifest, set_aside, write_manifest
-from regcore.study.outputs import Layout, sidecar
+from regcore.study.outputs import Layout, describe, sidecar
 from regcore.study.plan import Pair, endpoint_name
 from regcore.study.prepare import prepare_image
 
@@ -65,8 +65,13 @@ def pairwise_batch(
         )
         write_json(sidecar(forward), {"Quality": result.quality})
         warped = resample(moving, fixed.grid, result.forward)
-        write_image(
-            layout.member(key, f"space-{space}_desc-preproc_{layout.suffix}.nii.gz"), warped, decimals=4
+        file = layout.member(key, f"space-{space}_desc-preproc_{layout.suffix}.nii.gz")
+        write_image(file, warped, decimals=4)
+        describe(
+            file,
+            f"Prepared image brought to {space}",
+            SpatialReference=pair.fixed,
+            SkullStripped=is_stripped(warped),
         )
         mask = foreground_mask(fixed)
         for kind in ("abs", "rel"):

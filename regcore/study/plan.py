@@ -15,9 +15,11 @@ from regcore.errors import InputError
 from regcore.io.bids import label_names_file
 from regcore.io.cohort import Member, read_cohort
 from regcore.io.files import is_file
+from regcore.io.label_tables import read_label_table
 from regcore.io.nifti import read_grid
 from regcore.io.pseudonyms import pseudonym, read_secret
 from regcore.io.tables import read_table
+from regcore.sides import side_pairs
 from regcore.study.atlases import Atlas, read_atlases
 from regcore.study.config import (
     StatisticsSettings,
@@ -27,7 +29,8 @@ from regcore.study.config import (
     find_participants,
 )
 from regcore.study.designs import plan_design
-from regcore.study.outputs import Layout
+from regcore.study.outputs import Layout, find_given, known_transform
+from regcore.study.stratify import Stratum, stratify
 
 HEADERS_READ = 5
 MOST_A_BATCH = 8
@@ -201,11 +204,16 @@ class Plan:
             if text is not None:
                 existing_path(text, key)
         if study.privacy.pseudonym_secret is None:
-            return cls(study, members)
+            return cls(study, members)._checked()
         secret = read_secret(existing_path(study.privacy.pseudonym_secret, "privacy.pseudonym_secret"))
         aliases = {member.participant: pseudonym(secret, member.participant) for member in members}
         members = [replace(member, participant=aliases[member.participant]) for member in members]
-        return cls(study, sorted(members, key=lambda member: member.key), aliases)
+        return cls(study, sorted(members, key=lambda member: member.key), aliases)._checked()
+
+    def _checked(self) -> Plan:
+        """Refuse what only the whole cohort can tell, before anything runs."""
+        _ = self.given, self.strata
+        return self
 
     def alias(self, name: str) -> str:
         """A participant, with or without ``sub-``, by the name it has in this study."""
@@ -279,6 +287,26 @@ class Plan:
         """Settings of an iteration; how many follow it does not matter to it."""
         return replace(self.study.template.iterations[int(iteration) - 1], repeats=1)
 
+    @cached_property
+    def given(self) -> dict[str, Path]:
+        """Image and mask of a template that is given; empty where one is built from nothing."""
+        template = self.study.template
+        if template.given is None or not self.uses_template:
+            return {}
+        return find_given(Path(template.given[1]), self.study.cohort.suffix, f"template.{template.given[0]}")
+
+    @property
+    def held_iterations(self) -> list[str]:
+        """Iterations that leave a given template as it is."""
+        held = self.study.template.held
+        return [each for each in self.iterations if self.stage(each).name in held]
+
+    def known_transforms(self, batch: str) -> dict[str, str]:
+        """Transforms of members of a batch to the template that is given, as far as there are any."""
+        folder, suffix = self.given["image"].parent, self.study.cohort.suffix
+        found = ((key, known_transform(folder, suffix, key)) for key in self.keys_of(batch))
+        return {key: os.fspath(path) for key, path in found if path is not None}
+
     def stage_name(self, iteration: str) -> str:
         """Name of the stage of an iteration; the first average is only centred."""
         return "centre" if iteration == "00" else self.stage(iteration).name
@@ -290,7 +318,8 @@ class Plan:
     @property
     def shown_iterations(self) -> list[str]:
         """Iterations whose template the report shows."""
-        return ["00", *self.iterations] if self.uses_template else []
+        built = [each for each in self.iterations if each not in self.held_iterations]
+        return ["00", *built] if self.uses_template else []
 
     def previous_template(self, iteration: str) -> list[str]:
         """The iteration before, if there is one."""
@@ -385,6 +414,11 @@ class Plan:
             atlas = own if self.atlases[0].is_member else _beside(self.atlases[0].labels)
         return {kind: path for kind, path in (("own", own), ("atlas", atlas)) if path is not None}
 
+    @cached_property
+    def has_sides(self) -> bool:
+        """Whether names of labels tell left from right."""
+        return any(side_pairs(read_label_table(file).names) for file in self.label_names_files.values())
+
     def _pairs(self) -> list[Pair]:
         pairwise = self.study.pairwise
         pairs = []
@@ -476,15 +510,32 @@ class Plan:
             names.append("registrations")
         if self.uses_template:
             names.append("convergence")
+        if self.measures_influence:
+            names.append("influence")
+        if self.strata:
+            names.append("strata")
         if labelled:
             names.append("volumes")
         if self.template_labels:
             names += ["jacobians", "consistency"]
+        if labelled and self.has_sides:
+            names.append("asymmetry")
         if self.atlases and any(self.by_key[key].labels for key in self.atlas_batch_of):
             names.append("overlap")
         if self.validated_atlases:
             names.append("atlas_validation")
         return names
+
+    @cached_property
+    def strata(self) -> list[Stratum]:
+        """Conditional templates that are asked for."""
+        covariates = {member.key: member.covariates for member in self.members}
+        return stratify(self.study.strata, covariates) if self.uses_template else []
+
+    @property
+    def measures_influence(self) -> bool:
+        """Whether it is measured what each member does to the template; to a frozen one they do nothing."""
+        return self.uses_template and self.study.template.frozen is None
 
     @property
     def measured(self) -> bool:
@@ -498,6 +549,8 @@ class Plan:
             "population": list(self.batches) if self.uses_template else [],
             "morphometry": list(self.batches) if self.uses_template else [],
             "measured": list(self.batches) if self.measured else [],
+            "strata": [str(stratum.number) for stratum in self.strata],
+            "influence": ["all"] if self.measures_influence else [],
             "atlas": list(self.atlas_batches),
             "library": [atlas.key for atlas in self.library],
             "template_library": self.template_library,

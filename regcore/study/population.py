@@ -12,13 +12,13 @@ from regcore.groupwise import PartialSum, combine, partial_sum, update_transform
 from regcore.image import Image
 from regcore.io.arrays import write_arrays
 from regcore.io.itk import read_transform, write_transform
-from regcore.io.label_tables import LabelTable, read_label_table, write_label_tables
+from regcore.io.label_tables import LABEL_COLUMNS, LabelTable, read_label_table, write_label_tables
 from regcore.io.nifti import read_image, read_labels, write_image
 from regcore.io.tables import write_json
 from regcore.kernels.invert import invert
 from regcore.labels.overlap import structures_of
 from regcore.morphometry import log_jacobian, log_size
-from regcore.preprocess import foreground_mask
+from regcore.preprocess import foreground_mask, is_stripped
 from regcore.registration.folds import make_diffeomorphic
 from regcore.resample import coverage, resample
 from regcore.space import Grid
@@ -26,7 +26,7 @@ from regcore.study.config import PopulationSettings
 from regcore.study.integrity import verify_folder
 from regcore.study.job import LOGGER
 from regcore.study.manifest import Entry, good, located, read_manifest, set_aside, write_manifest
-from regcore.study.outputs import Layout, sidecar
+from regcore.study.outputs import SOURCE, Layout, describe, sidecar
 from regcore.study.quality import map_quality, similarity
 from regcore.study.template import PARTIAL
 from regcore.transforms import Chain, Displacement, Transform, peel, split
@@ -92,7 +92,7 @@ def population_batch(
             "similarity_after": similarity(fixed, warped),
             **map_quality(_displacement(forward), _displacement(backward)),
         }
-        _publish(layout, key, warped, mask, forward, backward, quality)
+        _publish(layout, key, warped, mask, forward, backward, quality, original["digest"])
         entries[key] = good(quality=quality)
         if key in labels:
             entries[key] |= _publish_labels(layout, key, Path(labels[key]), fixed.grid, forward, table)
@@ -138,6 +138,7 @@ def _publish(
     forward: Chain,
     backward: Chain,
     quality: Mapping[str, object],
+    digest: str,
 ) -> None:
     write_transform(layout.forward(key), forward)
     write_transform(layout.backward(key), backward)
@@ -145,29 +146,31 @@ def _publish(
         "regcore": __version__,
         "Quality": quality,
         "Direction": "points of the second space to the first",
+        SOURCE: digest,
     }
     write_json(sidecar(layout.forward(key)), about)
     write_image(layout.warped(key), warped, decimals=4)
-    write_json(
-        sidecar(layout.warped(key)),
-        {"SpatialReference": layout.template_image.name, "Units": "normalised: foreground median 0.5"},
+    describe(
+        layout.warped(key),
+        "Prepared image brought to the template",
+        SpatialReference=layout.reference,
+        Units="normalised: foreground median 0.5",
+        SkullStripped=is_stripped(warped),
     )
     for kind in ("abs", "rel"):
         jacobian = log_jacobian(forward, warped.grid, kind == "rel", mask)
         write_image(layout.log_jacobian(key, kind), jacobian, decimals=4)
-        write_json(
-            sidecar(layout.log_jacobian(key, kind)),
-            {
-                "Description": "Natural logarithm of the Jacobian determinant; above 0 where the subject is "
-                "larger than the template"
-                + (
-                    ", less LogSize, that of the affine nearest to the whole map inside the template"
-                    if kind == "rel"
-                    else ""
-                ),
-                "LogSize": log_size(forward, warped.grid, mask),
-                "SpatialReference": layout.template_image.name,
-            },
+        describe(
+            layout.log_jacobian(key, kind),
+            "Natural logarithm of the Jacobian determinant; above 0 where the subject is larger than the "
+            "template"
+            + (
+                ", less LogSize, that of the affine nearest to the whole map inside the template"
+                if kind == "rel"
+                else ""
+            ),
+            LogSize=log_size(forward, warped.grid, mask),
+            SpatialReference=layout.reference,
         )
 
 
@@ -183,5 +186,11 @@ def _publish_labels(
         return {"labels_problem": reason}
     warped = resample(labels, grid, forward, "label")
     write_image(layout.warped_labels(key), warped)
+    describe(
+        layout.warped_labels(key),
+        "The member's own labels brought to the template",
+        SpatialReference=layout.reference,
+        Columns=LABEL_COLUMNS,
+    )
     write_label_tables(layout.warped_labels(key), structures_of([warped]), table)
     return {"labels": True}

@@ -11,6 +11,7 @@ from regcore.errors import InputError
 from regcore.groupwise import foreground_box
 from regcore.image import Image
 from regcore.io.cohort import Member
+from regcore.io.files import file_digest
 from regcore.io.nifti import read_image, read_mask, write_image
 from regcore.io.screen import screen_member
 from regcore.preprocess import correct_bias, foreground_mask, normalise_intensity
@@ -75,4 +76,5 @@ def _prepare(member: Member, output: Path, settings: PrepareSettings) -> Entry:
     files: dict[str, Any] = {"image": f"{member.key}_image.nii", "mask": f"{member.key}_mask.nii.gz"}
     write_image(output / files["image"], image)
     write_image(output / files["mask"], mask)
-    return good(**files, grid=grid_to_dict(image.grid), box=box.tolist())
+    digest = file_digest(member.image)
+    return good(**files, grid=grid_to_dict(image.grid), box=box.tolist(), digest=digest)

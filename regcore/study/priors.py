@@ -13,7 +13,6 @@ from regcore.image import Image
 from regcore.io.label_tables import LabelTable, read_label_table
 from regcore.io.nifti import read_image, read_labels
 from regcore.io.nifti_writer import write_volumes
-from regcore.io.tables import write_json
 from regcore.labels.overlap import structures_of
 from regcore.labels.propagate import propagate
 from regcore.study.atlas import fuse_candidates, publish_fused
@@ -21,7 +20,7 @@ from regcore.study.atlases import Atlas
 from regcore.study.carry import Candidates, Places
 from regcore.study.config import AtlasSettings
 from regcore.study.job import LOGGER
-from regcore.study.outputs import sidecar
+from regcore.study.outputs import describe, resolution
 
 
 def atlas_priors(
@@ -73,18 +72,18 @@ def atlas_priors(
         dtype=np.uint16 if len(found.labels) > 255 else np.uint8,
         slope=1 / len(found.labels),
     )
-    write_json(
-        sidecar(files["probabilities"]),
-        {
-            "Description": "Share of the atlases with each label, registered to the template",
-            "LabelMap": [table.name(label) for label in present],
-            "LabelIndex": present,
-            "Sources": found.sources,
-            "SpatialReference": places.layout.template_image.name,
-        },
+    describe(
+        files["probabilities"],
+        "Share of the atlases with each label, registered to the template",
+        LabelMap=[table.name(label) for label in present],
+        LabelIndex=present,
+        Sources=found.sources,
+        SpatialReference=places.layout.reference,
+        Resolution=resolution(template.grid),
     )
     fused = fuse_candidates(template, found, settings)
-    publish_fused(files["labels"], files["confidence"], fused, found, table, settings)
+    reference = places.layout.reference
+    publish_fused(files["labels"], files["confidence"], fused, found, table, settings, reference)
 
 
 def _votes(labels: Sequence[Image], present: Sequence[int]) -> Iterator[npt.NDArray[np.uint16]]:

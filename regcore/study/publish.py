@@ -6,18 +6,27 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from regcore import __version__
-from regcore.groupwise import average, bias_certificate, deviation, sharpen
+from regcore.groupwise import average, bias_certificate, deviation, sharpen, symmetrise
 from regcore.image import Image
 from regcore.io.nifti import write_image
 from regcore.io.tables import read_json, write_json
 from regcore.preprocess import foreground_mask
+from regcore.study.config import DatasetSettings
+from regcore.study.dataset import template_description
 from regcore.study.gather import STATE, read_partials
 from regcore.study.job import LOGGER
-from regcore.study.outputs import sidecar
+from regcore.study.outputs import Layout, describe, resolution
+from regcore.study.stratify import Stratum
 
 
 def publish_template(
-    population: Sequence[Path], template: Path, files: Mapping[str, Path], name: str
+    population: Sequence[Path],
+    template: Path,
+    files: Mapping[str, Path],
+    layout: Layout,
+    about: DatasetSettings,
+    symmetric: bool = False,
+    strata: Sequence[Stratum] = (),
 ) -> None:
     """Average the published images and certify that the average is unbiased.
 
@@ -28,47 +37,45 @@ def publish_template(
     template : Path
         Folder of the template of the last iteration, for its convergence.
     files : mapping
-        Output files: `template`, `mask`, `variance`, `sharpened`, `certificate`, `description`.
-    name : str
-        Of the template.
+        Output files, as `Layout.published` names them.
+    layout : Layout
+        Where the template lies.
+    about : DatasetSettings
+        What the template says about itself.
+    symmetric : bool
+        Whether every member counts with its mirror.
+    strata : sequence of Stratum
+        Conditional templates beside it.
     """
-    partial = read_partials(population, "population")
+    partial = read_partials(population, "population", symmetric)
     image = average(partial)
-    mask = foreground_mask(image)
+    mask, sharp = foreground_mask(image), sharpen(image)
+    if symmetric:
+        mask, sharp = symmetrise(mask), symmetrise(sharp)
     spread = deviation(partial)
     certificate = bias_certificate(partial, mask)
     LOGGER.info("%s", certificate["verdict"])
+    common = {"SpatialReference": layout.reference, "Resolution": resolution(image.grid)}
+    scale = {"Units": "normalised: foreground median 0.5"}
     write_image(files["template"], image, decimals=5)
-    write_json(
-        sidecar(files["template"]),
-        {
-            "Description": f"Average of {partial.count} members after registration",
-            "Units": "normalised: foreground median 0.5",
-            "Resolution": f"{' x '.join(f'{size:.4g}' for size in image.grid.spacing)} mm",
-            "Convergence": read_json(template / STATE)["rows"],
-            "regcore": __version__,
-        },
+    describe(
+        files["template"],
+        f"Average of {partial.count} members after registration",
+        **common,
+        **scale,
+        Symmetric=symmetric,
+        Convergence=read_json(template / STATE)["rows"],
+        regcore=__version__,
     )
-    write_image(files["sharpened"], sharpen(image), decimals=5)
+    write_image(files["sharpened"], sharp, decimals=5)
+    describe(files["sharpened"], "Template, sharpened without overshoot", **common, **scale)
     write_image(files["variance"], Image(spread.data**2, spread.grid), decimals=6)
+    describe(files["variance"], "Variance of the intensity over the members", **common)
     write_image(files["mask"], mask)
+    sources = [layout.reference]
+    describe(files["mask"], "Foreground of the template", **common, Type="ROI", Sources=sources)
     write_json(files["certificate"], certificate)
     # last: whoever finds the description finds everything else
     write_json(
-        files["description"],
-        {
-            "Identifier": name,
-            "Name": f"Template {name}: average of {partial.count} members",
-            "BIDSVersion": "1.10.0",
-            "TemplateFlowVersion": "1.0.0",
-            "Authors": [],
-            "License": "See the license of the source images",
-            "res": {
-                "1": {
-                    "origin": image.grid.affine[:3, 3],
-                    "shape": list(image.grid.shape),
-                    "zooms": image.grid.spacing,
-                }
-            },
-        },
+        files["description"], template_description(layout.template, partial.count, image, about, strata)
     )

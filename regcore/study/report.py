@@ -20,6 +20,7 @@ from regcore.study.config import Study
 from regcore.study.gather import STATE, TEMPLATE
 from regcore.study.manifest import usable
 from regcore.study.outputs import Layout
+from regcore.study.stratify import Stratum
 
 LIBRARIES = ("numpy", "scipy", "numba", "nibabel", "pandas", "snakemake")
 OUTPUTS = (
@@ -43,6 +44,7 @@ def make_report(
     covariates: Sequence[Mapping[str, Any]],
     statistics: Sequence[str],
     output: Path,
+    strata: Sequence[Stratum] = (),
 ) -> None:
     """Write the report.
 
@@ -61,16 +63,29 @@ def make_report(
         Names of the designs.
     output : Path
         HTML file.
+    strata : sequence of Stratum
+        Conditional templates to show.
     """
     shown = [(f"iteration {folder.name}", read_image(folder / TEMPLATE)) for folder in _distinct(templates)]
     extra: dict[str, Any] = {}
     if templates:
         extra["template_mask"] = read_labels(layout.template_mask)
-        extra["variance"] = read_image(layout.of_template(f"desc-variance_{layout.suffix}.nii.gz"))
-        extra["certificate"] = read_json(layout.of_template("desc-bias_certificate.json"))
+        published = layout.published()
+        extra["variance"] = read_image(published["variance"])
+        extra["certificate"] = read_json(published["certificate"])
         extra["convergence_threshold_mm"] = study.template.stop_mm
         shown.append(("published", read_image(layout.template_image)))
-    for name in ("convergence", "volumes", "jacobians", "consistency", "overlap", "registrations", "runtime"):
+    for name in (
+        "convergence",
+        "volumes",
+        "jacobians",
+        "consistency",
+        "overlap",
+        "registrations",
+        "runtime",
+        "influence",
+        "asymmetry",
+    ):
         file = layout.tables / f"{name}.tsv"
         if file.exists():
             extra[name] = read_table(file)
@@ -79,6 +94,9 @@ def make_report(
     if (layout.tables / "atlas_validation.tsv").exists():
         extra["validation"] = read_table(layout.tables / "atlas_validation.tsv")
         extra["fusion"] = study.atlas.fusion
+    extra["strata"] = [
+        (stratum.name, read_image(layout.stratum(stratum.number)["template"])) for stratum in strata
+    ]
     outputs = [(path.format(name=layout.template, suffix=layout.suffix), text) for path, text in OUTPUTS]
     data = ReportData(
         title=study.report.title or f"Study {study.template.name}",

@@ -8,12 +8,16 @@ from typing import Any
 
 import pandas as pd
 
+from regcore.io.label_tables import read_label_table
 from regcore.io.tables import read_json, read_table, write_table
-from regcore.morphometry import volume_agreement
+from regcore.morphometry import asymmetry_table, volume_agreement
+from regcore.sides import side_pairs
+from regcore.study import influence, strata
 from regcore.study.gather import STATE
 from regcore.study.manifest import read_manifest
 
 LOG_JACOBIAN = "natural logarithm, above 0 where the subject is larger than the template"
+GROWTH = "natural logarithm, above 0 where the stratum is larger"
 DICTIONARY: dict[str, dict[str, Any]] = {
     "participant_id": {"Description": "Participant"},
     "session_id": {"Description": "Session"},
@@ -77,6 +81,40 @@ DICTIONARY: dict[str, dict[str, Any]] = {
     },
     "mean_similarity": {"Description": "Mean correlation of members and template"},
     "outliers": {"Description": "Members far less similar to the template than the others"},
+    "rms_intensity_change": {
+        "Description": "RMS over the foreground of the change of the template's intensity if this member "
+        "were left out"
+    },
+    "relative_intensity_change": {"Description": "The same over the RMS intensity of the template"},
+    "rms_displacement_change_mm": {
+        "Description": "RMS change of the mean displacement if this member were left out",
+        "Units": "mm",
+    },
+    "rms_stretch_change_mm": {
+        "Description": "RMS displacement by the change of the mean log stretch if this member were left out",
+        "Units": "mm",
+    },
+    "stratum": {"Description": "cohort-<number> of the template in file names"},
+    "name": {"Description": "What the stratum is"},
+    "effective_members": {"Description": "Square of the sum of the weights over the sum of their squares"},
+    "covariate": {"Description": "Covariate that the stratum is one of"},
+    "covariate_mean": {"Description": "Weighted mean of the covariate over the members"},
+    "mean_growth": {"Description": f"Mean log-Jacobian from the template's shape to the stratum's: {GROWTH}"},
+    "rms_shape_change_mm": {
+        "Description": "RMS distance over the foreground between the shapes of stratum and template",
+        "Units": "mm",
+    },
+    "left_label": {"Description": "Value of the left structure in the label image"},
+    "right_label": {"Description": "Value of the right structure in the label image"},
+    "left_volume_mm3": {"Description": "Volume of the left structure", "Units": "mm^3"},
+    "right_volume_mm3": {"Description": "Volume of the right structure", "Units": "mm^3"},
+    "asymmetry_volume": {
+        "Description": "Asymmetry index 2 (L - R) / (L + R) of the volumes, above 0 where the left is larger"
+    },
+    "asymmetry_jacobian": {
+        "Description": "The same of the mean absolute log-Jacobians l and r, 2 tanh((l - r) / 2): relative "
+        "to the template, and the subject's own where the template is symmetric"
+    },
     "passed_through": {"Description": "Whether the stage had converged and the iteration repeats the last"},
     "rule": {"Description": "Rule of the workflow"},
     "job": {"Description": "Batch, and iteration where there is one"},
@@ -112,20 +150,23 @@ def collect_tables(
     template: Path | None,
     outputs: Mapping[str, Path],
     covariates: Sequence[Mapping[str, Any]],
+    names: Mapping[str, str] | None = None,
 ) -> None:
     """Write the tables that a study asks for, covariates joined.
 
     Parameters
     ----------
     folders : sequence of Path
-        ``<kind>/<batch>`` of the kinds population, template_library, atlas, validation, pairwise and
-        measured.
+        ``<kind>/<batch>`` of the kinds population, template_library, atlas, validation, pairwise,
+        measured, influence and strata.
     template : Path or None
         Folder of the last iteration of the template; its neighbours are the other iterations.
     outputs : mapping
         Name of a table to its file.
     covariates : sequence of mapping
         A row a member with `participant_id`, `session_id` and covariates.
+    names : mapping, optional
+        Tables of label names: ``own``, ``atlas``.
     """
     people = pd.DataFrame(list(covariates))
     for name, file in outputs.items():
@@ -134,6 +175,12 @@ def collect_tables(
             frame = pd.DataFrame(read_json(template / STATE)["rows"])
         elif name == "atlas_validation":
             frame = _put_together(folders, "validation", name, ["atlas", "fusion", "label", "structure"])
+        elif name == "influence":
+            frame = _join(_put_together(folders, name, name, ["member", *influence.COLUMNS]), people)
+        elif name == "strata":
+            frame = _put_together(folders, name, name, strata.COLUMNS)
+        elif name == "asymmetry":
+            frame = _join(_asymmetry(folders, names or {}, "jacobians" in outputs), people)
         elif name == "registrations":
             frame = _join(_registrations(folders, template), people)
         elif name == "consistency":
@@ -181,6 +228,17 @@ def _registrations(folders: Sequence[Path], template: Path | None) -> pd.DataFra
 def _measured(folders: Sequence[Path], name: str) -> pd.DataFrame:
     """Rows of a table of all members."""
     return _put_together(folders, "measured", name, ["member", "segmentation", "label", "structure"])
+
+
+def _asymmetry(folders: Sequence[Path], names: Mapping[str, str], template: bool) -> pd.DataFrame:
+    """Left and right of every paired structure, from the rows that were measured."""
+    columns = ["member", "segmentation", "label"]
+    volumes = _put_together(folders, "measured", "volumes", [*columns, "volume_mm3"])
+    jacobians = None
+    if template:
+        jacobians = _put_together(folders, "measured", "jacobians", [*columns, "absolute_mean"])
+    pairs = {kind: side_pairs(read_label_table(file).names) for kind, file in names.items()}
+    return asymmetry_table(volumes, jacobians, pairs)
 
 
 def _put_together(folders: Sequence[Path], kind: str, name: str, columns: Sequence[str]) -> pd.DataFrame:

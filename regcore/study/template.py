@@ -39,7 +39,9 @@ DRIFT = "drift.npz"
 PASSED = "passed.json"
 
 
-def template_grid(prepared: Sequence[Path], output: Path, spacing_mm: float | None) -> None:
+def template_grid(
+    prepared: Sequence[Path], output: Path, spacing_mm: float | None, symmetric: bool = False
+) -> None:
     """Write the grid that holds every foreground of the cohort, and the point the images are centred on.
 
     Parameters
@@ -50,9 +52,14 @@ def template_grid(prepared: Sequence[Path], output: Path, spacing_mm: float | No
         JSON file with `shape`, `affine` and `centre` (world mm).
     spacing_mm : float or None
         Voxel size; the mean over the cohort if None.
+    symmetric : bool
+        Lay the grid's middle plane through the centres, with equal room on the left and the right.
     """
     members = usable_members(prepared, "cohort")
     boxes = [np.array(entry["box"]) for _, _, entry in members]
+    for lower, upper, middle in boxes if symmetric else ():
+        reach = max(middle[0] - lower[0], upper[0] - middle[0])
+        lower[0], upper[0] = middle[0] - reach, middle[0] + reach
     grid = average_grid([grid_from_dict(entry["grid"]) for _, _, entry in members], boxes, spacing_mm)
     # the grid is laid around the mean centre of mass
     centre = np.stack([box[2] for box in boxes]).mean(axis=0)
@@ -81,8 +88,8 @@ def centre_batch(prepared: Sequence[Path], grid_file: Path, output: Path) -> Non
         if entry["status"] == "ok":
             shift = Affine.from_parameters(translation=np.array(entry["box"][2]) - centre)
             image = read_image(folder / entry["image"])
-            entries[key] = _write(output, key, shift, _part(image, grid, shift), parts)
-    _finish(output, entries, parts)
+            entries[key] = write_part(output, key, shift, part_of(image, grid, shift), parts)
+    finish(output, entries, parts)
 
 
 def register_batch(
@@ -125,16 +132,20 @@ def register_batch(
         folder, image = images[key]
         moving = read_image(folder / image["image"])
         known = read_transform(previous / before["transform"], sealed=True)
+        if stage.name in before.get("held", ()):
+            # its transform to a given template is known, and the template stays as it is
+            write_part(output, key, known, part_of(moving, fixed.grid, known), parts)
+            continue
         start = update_transform(known, update, fixed.grid)
         try:
             result = register(fixed, moving, stage.registration, initial=start, drift=common)
-            part = _part(moving, fixed.grid, result.forward)
+            part = part_of(moving, fixed.grid, result.forward)
         except InputError as error:
             entries[key] = set_aside(f"template, {stage.name}", str(error))
             LOGGER.warning("%s: %s", key, error)
             continue
         first = before.get("similarity_start", result.quality["similarity_before"])
-        entries[key] = _write(output, key, result.forward, part, parts) | {
+        entries[key] = write_part(output, key, result.forward, part, parts) | {
             "quality": result.quality,
             "similarity_start": first,
         }
@@ -142,7 +153,7 @@ def register_batch(
             "%s: similarity %.4f -> %.4f in %.1f s",
             key, result.quality["similarity_before"], result.quality["similarity_after"], result.seconds,
         )  # fmt: skip
-    _finish(output, entries, parts)
+    finish(output, entries, parts)
 
 
 def read_drift(template: Path, stage: str) -> npt.NDArray[np.float32] | None:
@@ -151,13 +162,16 @@ def read_drift(template: Path, stage: str) -> npt.NDArray[np.float32] | None:
     return read_arrays(file).get(stage) if file.exists() else None
 
 
-def _part(image: Image, grid: Grid, transform: Transform) -> PartialSum:
+def part_of(image: Image, grid: Grid, transform: Transform) -> PartialSum:
     """What one member adds to the average."""
     warped = resample(image, grid, transform)
     return partial_sum([warped], [coverage(image.grid, grid, transform)], [transform])
 
 
-def _write(output: Path, key: str, transform: Transform, part: PartialSum, parts: list[PartialSum]) -> Entry:
+def write_part(
+    output: Path, key: str, transform: Transform, part: PartialSum, parts: list[PartialSum]
+) -> Entry:
+    """Write a member's transform and add what it brings; returns its entry."""
     name = f"{key}_xfm.h5"
     write_transform(output / name, transform)
     # added one by one, so that a large batch needs no more memory than two members
@@ -165,7 +179,8 @@ def _write(output: Path, key: str, transform: Transform, part: PartialSum, parts
     return good(transform=name)
 
 
-def _finish(output: Path, entries: dict[str, Entry], parts: list[PartialSum]) -> None:
+def finish(output: Path, entries: dict[str, Entry], parts: list[PartialSum]) -> None:
+    """Write what a batch adds up to, then its manifest."""
     if parts:
         write_arrays(output / PARTIAL, parts[0].to_arrays())
     write_manifest(output, entries)

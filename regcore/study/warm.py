@@ -28,6 +28,7 @@ from regcore.study.atlases import Atlas
 from regcore.study.carry import Places, register_library
 from regcore.study.config import (
     AtlasSettings,
+    DatasetSettings,
     MorphometrySettings,
     PopulationSettings,
     PrepareSettings,
@@ -35,6 +36,7 @@ from regcore.study.config import (
     TemplateStage,
 )
 from regcore.study.gather import gather_template
+from regcore.study.influence import measure_influence
 from regcore.study.manifest import located
 from regcore.study.measure import measure_batch
 from regcore.study.morphometry import morphometry_batch, template_labels
@@ -112,18 +114,11 @@ def tiny_study(root: Path) -> Layout:
     for interpolation in ("linear", "cubic"):
         settings = PopulationSettings(interpolation)
         population_batch(prepared, registered, template, population, layout, labels, None, settings)
-    files = {
-        "template": layout.template_image,
-        "mask": layout.template_mask,
-        "variance": layout.of_template("desc-variance_T1w.nii.gz"),
-        "sharpened": layout.of_template("desc-sharpened_T1w.nii.gz"),
-        "certificate": layout.of_template("desc-bias_certificate.json"),
-        "description": layout.of_template("template_description.json"),
-    }
-    publish_template([population], template, files, layout.template)
+    publish_template([population], template, layout.published(), layout, DatasetSettings())
     _label(members, labels, Places.of(layout, prepared, [population]), stages[1].registration)
     template_labels([population], layout, layout.template_labels, None)
     morphometry_batch(population, work / "morphometry" / "all", layout, MorphometrySettings())
+    measure_influence(prepared, [population], work / "influence" / "all", layout)
     measured, fused = work / "measured" / "all", [work / "atlas" / "all"]
     regions, plain = {"own": layout.template_labels}, TablesSettings()
     measure_batch(

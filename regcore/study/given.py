@@ -1,0 +1,236 @@
+"""A template that is given: frozen, or what a rebuild starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from regcore.groupwise import (
+    PartialSum,
+    bias_certificate,
+    convergence_row,
+    deviation,
+    foreground_box,
+    sharpen,
+    symmetrise,
+)
+from regcore.image import Image
+from regcore.io.itk import read_transform, write_transform
+from regcore.io.nifti import read_image, read_mask, write_image
+from regcore.io.tables import read_json, write_json
+from regcore.preprocess import foreground_mask, normalise_intensity
+from regcore.resample import resample
+from regcore.study.config import DatasetSettings
+from regcore.study.dataset import cohorts, template_description
+from regcore.study.gather import ROWS, STATE, TEMPLATE, read_partials
+from regcore.study.integrity import seal_folder, verify_folder
+from regcore.study.job import LOGGER
+from regcore.study.manifest import Entry, good, grid_to_dict, located, usable_members
+from regcore.study.outputs import SOURCE, Layout, describe, resolution, sidecar
+from regcore.study.quality import similarity
+from regcore.study.stratify import Stratum
+from regcore.study.template import finish, part_of, write_part
+from regcore.transforms import Affine, Transform, identity
+
+OURS = (-0.5, 1.5)
+"""Range of our own templates: 0 to 1, and a little more after cubic interpolation."""
+
+
+def read_given(files: Mapping[str, Path]) -> tuple[Image, Image]:
+    """Image and foreground of a given template, the intensities on the scale of the members.
+
+    A template from elsewhere is brought to that scale; one of ours lies on it and stays as it is.
+    """
+    image = read_image(files["image"])
+    mask = read_mask(files["mask"]) if "mask" in files else foreground_mask(image)
+    if image.data.min() < OURS[0] or image.data.max() > OURS[1]:
+        image = normalise_intensity(image, mask)
+    return image, mask
+
+
+def given_template(
+    files: Mapping[str, Path], grid_file: Path, output: Path, sharpen_copy: bool, symmetric: bool = False
+) -> None:
+    """Put a given template in the place of the first average.
+
+    Parameters
+    ----------
+    files : mapping
+        From `find_given`.
+    grid_file : Path
+        JSON file for the template's grid and the centre of its foreground.
+    output : Path
+        Folder as `gather_template` writes it.
+    sharpen_copy : bool
+        Whether the next iteration registers to a sharpened copy.
+    symmetric : bool
+        Whether it is to be mirror-symmetric about the middle plane of its grid.
+    """
+    image, mask = read_given(files)
+    image = symmetrise(image) if symmetric else image
+    write_json(grid_file, grid_to_dict(image.grid) | {"centre": foreground_box(mask)[2]})
+    _write_state(output, image, sharpen_copy, [])
+    write_json(output / ROWS, [])
+    seal_folder(output)
+
+
+def start_batch(
+    prepared: Sequence[Path],
+    template: Path,
+    grid_file: Path,
+    output: Path,
+    known: Mapping[str, Path],
+    held: Sequence[str],
+) -> None:
+    """Lay the images of a batch on a given template: by transforms that are known, or by their centres.
+
+    Parameters
+    ----------
+    prepared : sequence of Path
+        Folders of the prepared members of the batch.
+    template : Path
+        Folder of the given template.
+    grid_file : Path
+        From `given_template`.
+    output : Path
+        Folder for transforms, partial sums and the manifest.
+    known : mapping
+        Member to its transform to this template. One of another image, as its digest tells, is not used.
+    held : sequence of str
+        Stages in which the template stays as it is: members whose transforms are known sit them out.
+    """
+    verify_folder(template)
+    fixed = read_image(template / TEMPLATE)
+    centre = np.array(read_json(grid_file)["centre"])
+    entries: dict[str, Entry] = {}
+    parts: list[PartialSum] = []
+    for key, (folder, entry) in located(prepared).items():
+        entries[key] = entry
+        if entry["status"] != "ok":
+            continue
+        image = read_image(folder / entry["image"])
+        kept: dict[str, Any] = {}
+        transform: Transform = Affine.from_parameters(translation=np.array(entry["box"][2]) - centre)
+        if key in known and read_json(sidecar(known[key])).get(SOURCE) == entry["digest"]:
+            transform = read_transform(known[key])
+            value = similarity(fixed, resample(image, fixed.grid, transform))
+            kept = {
+                "held": list(held),
+                "similarity_start": value,
+                "quality": {"similarity_before": value, "similarity_after": value},
+            }
+            LOGGER.info("%s: starts from %s", key, known[key])
+        part = part_of(image, fixed.grid, transform)
+        entries[key] = good(**kept) | write_part(output, key, transform, part, parts)
+    finish(output, entries, parts)
+
+
+def hold_template(
+    registered: Sequence[Path], previous: Path, output: Path, iteration: int, stage: str, sharpen_copy: bool
+) -> None:
+    """Take stock of an iteration that leaves the template as it is.
+
+    Parameters
+    ----------
+    registered : sequence of Path
+        Folders of all batches of this iteration.
+    previous : Path
+        Folder of the template that the members were registered to.
+    output : Path
+        Folder as `gather_template` writes it.
+    iteration : int
+    stage : str
+        Name of the stage.
+    sharpen_copy : bool
+        Whether the next iteration registers to a sharpened copy.
+    """
+    verify_folder(previous)
+    template = read_image(previous / TEMPLATE)
+    members = usable_members(registered, "template")
+    similarities = [entry["quality"]["similarity_after"] for _, _, entry in members]
+    partial = read_partials(registered, "template")
+    row = convergence_row(iteration, stage, template, template, partial, identity(), similarities)
+    rows = [*read_json(previous / STATE)["rows"], row | {"passed_through": False}]
+    _write_state(output, template, sharpen_copy, rows)
+    write_json(
+        output / ROWS,
+        [
+            {"member": key, "stage": stage, "iteration": iteration} | entry["quality"]
+            for _, key, entry in members
+            if stage not in entry.get("held", ())
+        ],
+    )
+    seal_folder(output)
+
+
+def _write_state(output: Path, template: Image, sharpen_copy: bool, rows: list[dict[str, Any]]) -> None:
+    write_image(output / TEMPLATE, template)
+    write_image(output / "target.nii", sharpen(template) if sharpen_copy else template)
+    write_transform(output / "update.h5", identity(), template.grid)
+    write_json(output / STATE, {"rows": rows, "stopped": None})
+
+
+def publish_given(
+    population: Sequence[Path],
+    template: Path,
+    files: Mapping[str, Path],
+    layout: Layout,
+    about: DatasetSettings,
+    strata: Sequence[Stratum] = (),
+) -> None:
+    """Publish a frozen template as it is, and how the members of this study lie about it.
+
+    Parameters
+    ----------
+    population : sequence of Path
+        Folders of all batches.
+    template : Path
+        Folder of the last iteration, for its table.
+    files : mapping
+        From `find_given`.
+    layout : Layout
+        Where the files of `Layout.published` go; variance and certificate are those of the members.
+    about : DatasetSettings
+        What the template says about itself where it brings no description.
+    strata : sequence of Stratum
+        Conditional templates beside it.
+    """
+    published = layout.published()
+    partial = read_partials(population, "population")
+    image = read_image(files["image"])
+    mask = read_given(files)[1]
+    spread = deviation(partial)
+    common = {"SpatialReference": layout.reference, "Resolution": resolution(image.grid)}
+    write_image(published["template"], image)
+    describe(
+        published["template"],
+        f"Frozen template; {partial.count} members were registered to it",
+        **common,
+        Convergence=read_json(template / STATE)["rows"],
+    )
+    write_image(published["sharpened"], sharpen(image))
+    describe(published["sharpened"], "Template, sharpened without overshoot", **common)
+    write_image(published["variance"], Image(spread.data**2, spread.grid), decimals=6)
+    describe(published["variance"], "Variance of the intensity over the members of this study", **common)
+    write_image(published["mask"], mask)
+    sources = [layout.reference]
+    describe(published["mask"], "Foreground of the template", **common, Type="ROI", Sources=sources)
+    found = bias_certificate(partial, mask)
+    displacement, stretch = found["mean_displacement_rms_mm"], found["mean_log_affine_rms_mm"]
+    write_json(
+        published["certificate"],
+        {
+            "frozen": layout.template,
+            "members": partial.count,
+            "members_mean_displacement_mm": displacement,
+            "members_mean_log_affine_mm": stretch,
+            "verdict": f"frozen: the members' mean shape lies {displacement:.3g} mm (displacement) and "
+            f"{stretch:.3g} mm (log affine) from the template, RMS over the foreground",
+        },
+    )
+    own = files["image"].parent / published["description"].name
+    text = read_json(own) if own.is_file() else template_description(layout.template, 0, image, about)
+    write_json(published["description"], text | cohorts(strata))

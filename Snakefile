@@ -12,6 +12,7 @@ include: "rules/common.smk"
 include: "rules/prepare.smk"
 include: "rules/template.smk"
 include: "rules/population.smk"
+include: "rules/sessions.smk"
 include: "rules/atlas.smk"
 include: "rules/pairwise.smk"
 include: "rules/tables.smk"
@@ -23,6 +24,7 @@ localrules:
     pairwise,
     template,
     population,
+    sessions,
     atlas,
     tables,
     report,
@@ -48,6 +50,11 @@ rule template:
 rule population:
     input:
         POPULATION,
+
+
+rule sessions:
+    input:
+        SESSIONS,
 
 
 rule atlas:

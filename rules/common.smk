@@ -1,6 +1,7 @@
 """Plan of the study and the paths that several rule files share."""
 
 import os
+import re
 import sys
 
 # the scripts find regcore beside this workflow, installed or not
@@ -30,6 +31,10 @@ POPULATION = [TEMPLATE, *(f"{WORK}/{folder}" for folder in PLAN.folders("populat
 PRIORS = {
     name: str(path) for name, path in PLAN.layout.priors(STUDY.atlas.name).items()
 }
+SESSIONS = [
+    f"{WORK}/{folder}"
+    for folder in PLAN.folders("sessions", "chained", "propagated", "accumulated")
+]
 ATLAS = [
     *(f"{WORK}/{folder}" for folder in PLAN.folders("atlas")),
     *(PRIORS.values() if PLAN.makes_priors else []),
@@ -42,6 +47,7 @@ EVERYTHING = [
         "pairwise": PAIRWISE,
         "template": [TEMPLATE],
         "population": POPULATION,
+        "sessions": SESSIONS,
         "atlas": ATLAS,
         "tables": [*TABLES, f"{RESULTS}/tables/runtime.tsv"],
         "report": [f"{RESULTS}/report.html"],
@@ -57,3 +63,4 @@ wildcard_constraints:
     key=r"[A-Za-z0-9+_-]+",
     iteration=r"\d\d",
     atlas=r"atlas-[A-Za-z0-9]+",
+    subject=r"sub-[A-Za-z0-9+]+",

@@ -43,11 +43,15 @@ rule collect_tables:
             f"{WORK}/{folder}"
             for folder in PLAN.folders(
                 "population",
+                "sessions",
                 "template_library",
                 "atlas",
                 "validation",
                 "pairwise",
                 "measured",
+                "propagated",
+                "accumulated",
+                "followed",
             )
         ],
         template=f"{WORK}/template/{PLAN.last}" if PLAN.uses_template else [],
@@ -66,7 +70,7 @@ rule collect_tables:
     params:
         regcore=PLAN.version,
         tables=PLAN.tables,
-        covariates=PLAN.covariates(),
+        covariates=PLAN.covariates(sessions=True),
     script:
         "../scripts/collect_tables.py"
 

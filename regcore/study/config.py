@@ -17,7 +17,7 @@ _DEFAULT = RegistrationSettings()
 _ATLAS_TO_MEMBER = RegistrationSettings(
     linear=(), deformable=DeformableSettings(shrink=(1,), iterations=(15,))
 )
-TARGETS = ("pairwise", "template", "population", "atlas", "tables", "report")
+TARGETS = ("pairwise", "template", "population", "sessions", "atlas", "tables", "report")
 
 
 @dataclass(frozen=True)
@@ -117,6 +117,43 @@ class TemplateSettings:
     def iterations(self) -> tuple[TemplateStage, ...]:
         """Stage of iteration 1, 2, ..."""
         return tuple(stage for stage in self.stages for _ in range(stage.repeats))
+
+
+@dataclass(frozen=True)
+class SessionsSettings(TemplateSettings):
+    """How the sessions of a subject become its own template, and what is followed from session to session.
+
+    The keys of `TemplateSettings` are those of the subject's template; its `name` is that of the subject's
+    space in file names.
+
+    Parameters
+    ----------
+    order_by : str, optional
+        Column of the cohort's table (a date, an age) that orders the sessions; their identifiers if None.
+    baseline : str
+        ``first`` of the usable sessions of each subject, or the identifier of a session; subjects without
+        that session have no baseline.
+    labels_from : str
+        Whose own labels are carried to the other sessions of a subject: those of the ``first`` session that
+        has any, or the majority of ``all``.
+    accumulate : str, optional
+        Column of the cohort's table with a map of each session, such as a dose, to be added up.
+    accumulation : str
+        ``value``: a point keeps its value, as of a dose; ``amount``: a volume keeps its integral, as of an
+        amount per volume.
+    histogram_step : float, optional
+        Width of a bin of the histograms, in the map's unit; a hundredth of each subject's largest value if
+        None.
+    """
+
+    name: str = "subject"
+    sharpen: bool = False
+    order_by: str | None = None
+    baseline: str = "first"
+    labels_from: str = "first"
+    accumulate: str | None = None
+    accumulation: str = "value"
+    histogram_step: float | None = None
 
 
 @dataclass(frozen=True)
@@ -284,6 +321,7 @@ class Study:
     strict: bool = False
     prepare: PrepareSettings = PrepareSettings()
     template: TemplateSettings = TemplateSettings()
+    sessions: SessionsSettings = SessionsSettings()
     population: PopulationSettings = PopulationSettings()
     atlas: AtlasSettings = AtlasSettings()
     pairwise: PairwiseSettings = PairwiseSettings()
@@ -319,6 +357,11 @@ class Study:
         asked = bool({"template", "population"} & set(self.targets))
         return asked or ("atlas" in self.targets and self.atlas.needs_template)
 
+    @property
+    def uses_sessions(self) -> bool:
+        """Whether the sessions of a subject become one member of the cohort."""
+        return "sessions" in self.targets
+
     def _check_targets(self) -> None:
         if "atlas" in self.targets and not (self.atlas.participants or self.atlas.table):
             raise InputError(
@@ -330,11 +373,21 @@ class Study:
                 "config pairwise.reference: expected a reference or a table of pairs for this target, "
                 "found neither"
             )
-        names = [stage.name for stage in self.template.stages]
-        if len(set(names)) < len(names):
-            raise InputError(f"config template.stages: expected each name once, found {', '.join(names)}")
-        if self.uses_template and not self.template.iterations:
-            raise InputError("config template.stages: expected at least one iteration, found none")
+        for section, settings, used in (
+            ("template", self.template, self.uses_template),
+            ("sessions", self.sessions, self.uses_sessions),
+        ):
+            names = [stage.name for stage in settings.stages]
+            if len(set(names)) < len(names):
+                raise InputError(
+                    f"config {section}.stages: expected each name once, found {', '.join(names)}"
+                )
+            if used and not settings.iterations:
+                raise InputError(f"config {section}.stages: expected at least one iteration, found none")
+        if self.uses_sessions and self.sessions.name == self.template.name:
+            raise InputError(
+                f"config sessions.name: expected another name than the template's, found {self.sessions.name}"
+            )
 
 
 def _known(kind: type[Any]) -> list[str]:
@@ -345,6 +398,7 @@ _SECTIONS: dict[str, type[Any]] = {
     "cohort": CohortSettings,
     "prepare": PrepareSettings,
     "template": TemplateSettings,
+    "sessions": SessionsSettings,
     "population": PopulationSettings,
     "atlas": AtlasSettings,
     "pairwise": PairwiseSettings,
@@ -366,7 +420,7 @@ def _value(section: str, key: str, value: Any) -> Any:
     if key in ("registration", "library_registration"):
         return registration_settings(f"{section}.{key}", value)
     if key == "stages":
-        return tuple(_stage(f"template.stages[{index}]", entry) for index, entry in enumerate(value))
+        return tuple(_stage(f"{section}.stages[{index}]", entry) for index, entry in enumerate(value))
     return tuple(value) if isinstance(value, list) else value
 
 

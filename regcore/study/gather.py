@@ -23,7 +23,7 @@ from regcore.io.nifti import read_image, write_image
 from regcore.io.tables import read_json, write_json
 from regcore.resample import resample
 from regcore.study.job import LOGGER
-from regcore.study.manifest import read_manifest, usable_members
+from regcore.study.manifest import nobody, read_manifest, usable_members
 from regcore.study.template import DRIFT, PARTIAL, PASSED, read_drift
 from regcore.transforms import Transform, identity
 
@@ -40,6 +40,7 @@ def gather_template(
     stage: str,
     sharpen_copy: bool,
     stop_mm: float,
+    required: bool = True,
 ) -> None:
     """Average what the batches bring, move the average to the middle of the population, judge convergence.
 
@@ -60,7 +61,12 @@ def gather_template(
         Whether the next iteration registers to a sharpened copy.
     stop_mm : float
         Shape update (RMS, mm) at which the stage stops.
+    required : bool
+        Whether a template without any usable image is an error; if not, `convergence.json` says so.
     """
+    if not required and nobody(registered):
+        write_json(output / STATE, {"rows": [], "stopped": None, "empty": True})
+        return
     before: dict[str, Any] = {"rows": [], "stopped": None}
     if previous:
         before = read_json(previous[0] / STATE)

@@ -63,6 +63,11 @@ def usable_members(folders: Iterable[Path], what: str) -> list[tuple[Path, str, 
     return found
 
 
+def nobody(folders: Iterable[Path]) -> bool:
+    """Whether no member of these folders went through."""
+    return not any(True for folder in folders for _ in usable(folder))
+
+
 def grid_to_dict(grid: Grid) -> dict[str, Any]:
     """Plain values of a grid."""
     return {"shape": list(grid.shape), "affine": np.asarray(grid.affine).tolist()}

@@ -23,7 +23,7 @@ from regcore.resample import coverage, resample
 from regcore.space import Grid
 from regcore.study.config import PopulationSettings
 from regcore.study.job import LOGGER
-from regcore.study.manifest import Entry, good, located, read_manifest, set_aside, write_manifest
+from regcore.study.manifest import Entry, good, located, nobody, read_manifest, set_aside, write_manifest
 from regcore.study.outputs import Layout, sidecar
 from regcore.study.quality import map_quality, similarity
 from regcore.study.template import PARTIAL
@@ -60,6 +60,9 @@ def population_batch(
         Table with the names of these labels.
     settings : PopulationSettings
     """
+    if nobody([registered]):
+        write_manifest(output, read_manifest(registered))
+        return
     fixed = read_image(template / "template.nii.gz")
     update = Chain((read_transform(template / "update.h5"),))
     images = located(prepared)
@@ -87,7 +90,7 @@ def population_batch(
             "similarity_after": similarity(fixed, warped),
             **map_quality(_displacement(forward), _displacement(backward)),
         }
-        _publish(layout, key, warped, forward, backward, quality)
+        publish_member(layout, key, warped, forward, backward, quality)
         entries[key] = good(quality=quality)
         if key in labels:
             entries[key] |= _publish_labels(layout, key, Path(labels[key]), fixed.grid, forward, table)
@@ -98,7 +101,7 @@ def population_batch(
 
 
 def both_ways(transform: Transform, grid: Grid) -> tuple[Chain, Chain]:
-    """A transform as affine after displacement, and its inverse; neither folds.
+    """A transform as affine after displacement, and its inverse; neither folds. An affine stays alone.
 
     Parameters
     ----------
@@ -110,9 +113,12 @@ def both_ways(transform: Transform, grid: Grid) -> tuple[Chain, Chain]:
     Returns
     -------
     forward, backward : Chain
-        ``(Affine, Displacement)`` and ``(Displacement, Affine)``.
+        ``(Affine, Displacement)`` and ``(Displacement, Affine)``, or each an affine.
     """
-    affine, displacement = split(transform, grid, affine=peel(transform)[0])
+    affine, rest = peel(transform)
+    if not rest.transforms:
+        return Chain((affine,)), Chain((affine.inverse(),))
+    displacement = split(transform, grid, affine=affine)[1]
     field = make_diffeomorphic(displacement.field)
     inverse = make_diffeomorphic(invert(field))
     return (
@@ -121,13 +127,33 @@ def both_ways(transform: Transform, grid: Grid) -> tuple[Chain, Chain]:
     )
 
 
-def _displacement(transform: Chain) -> Displacement:
-    return next(step for step in transform.transforms if isinstance(step, Displacement))
+def _displacement(transform: Chain) -> Displacement | None:
+    return next((step for step in transform.transforms if isinstance(step, Displacement)), None)
 
 
-def _publish(
-    layout: Layout, key: str, warped: Image, forward: Chain, backward: Chain, quality: Mapping[str, object]
+def publish_member(
+    layout: Layout,
+    key: str,
+    warped: Image,
+    forward: Chain,
+    backward: Chain,
+    quality: Mapping[str, object],
+    collapsed: Chain | None = None,
 ) -> None:
+    """Publish transforms, warped image and log-Jacobian maps of a member.
+
+    Parameters
+    ----------
+    layout : Layout
+    key : str
+    warped : Image
+        In the template's space.
+    forward, backward : Chain
+    quality : mapping
+        Goes beside the transform.
+    collapsed : Chain, optional
+        `forward` as one affine after one displacement, where it is a longer chain.
+    """
     write_transform(layout.forward(key), forward)
     write_transform(layout.backward(key), backward)
     about = {
@@ -142,7 +168,7 @@ def _publish(
         {"SpatialReference": layout.template_image.name, "Units": "normalised: foreground median 0.5"},
     )
     for kind in ("abs", "rel"):
-        jacobian = log_jacobian(forward, warped.grid, relative=kind == "rel")
+        jacobian = log_jacobian(collapsed or forward, warped.grid, relative=kind == "rel")
         write_image(layout.log_jacobian(key, kind), jacobian, decimals=4)
         write_json(
             sidecar(layout.log_jacobian(key, kind)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from regcore import __version__
 from regcore.groupwise import average, bias_certificate, deviation, sharpen
@@ -18,7 +19,7 @@ from regcore.study.outputs import sidecar
 
 def publish_template(
     population: Sequence[Path], template: Path, files: Mapping[str, Path], name: str
-) -> None:
+) -> tuple[Image, Image]:
     """Average the published images and certify that the average is unbiased.
 
     Parameters
@@ -28,9 +29,15 @@ def publish_template(
     template : Path
         Folder of the template of the last iteration, for its convergence.
     files : mapping
-        Output files: `template`, `mask`, `variance`, `sharpened`, `certificate`, `description`.
+        Output files: `template`, `mask`, `variance`, `sharpened`, `certificate` and, for the template of a
+        population, `description`.
     name : str
         Of the template.
+
+    Returns
+    -------
+    tuple of Image
+        The template and its mask.
     """
     partial = read_partials(population, "population")
     image = average(partial)
@@ -54,21 +61,24 @@ def publish_template(
     write_image(files["mask"], mask)
     write_json(files["certificate"], certificate)
     # last: whoever finds the description finds everything else
-    write_json(
-        files["description"],
-        {
-            "Identifier": name,
-            "Name": f"Template {name}: average of {partial.count} members",
-            "BIDSVersion": "1.10.0",
-            "TemplateFlowVersion": "1.0.0",
-            "Authors": [],
-            "License": "See the license of the source images",
-            "res": {
-                "1": {
-                    "origin": image.grid.affine[:3, 3],
-                    "shape": list(image.grid.shape),
-                    "zooms": image.grid.spacing,
-                }
-            },
+    if "description" in files:
+        write_json(files["description"], _description(name, partial.count, image))
+    return image, mask
+
+
+def _description(name: str, count: int, image: Image) -> dict[str, Any]:
+    return {
+        "Identifier": name,
+        "Name": f"Template {name}: average of {count} members",
+        "BIDSVersion": "1.10.0",
+        "TemplateFlowVersion": "1.0.0",
+        "Authors": [],
+        "License": "See the license of the source images",
+        "res": {
+            "1": {
+                "origin": image.grid.affine[:3, 3],
+                "shape": list(image.grid.shape),
+                "zooms": image.grid.spacing,
+            }
         },
-    )
+    }

@@ -18,7 +18,11 @@ DICTIONARY: dict[str, dict[str, Any]] = {
     "session_id": {"Description": "Session"},
     "segmentation": {
         "Description": "Where the labels come from",
-        "Levels": {"own": "labels given with the image", "atlas": "labels fused from the atlases"},
+        "Levels": {
+            "own": "labels given with the image",
+            "atlas": "labels fused from the atlases",
+            "foreground": "foreground of the subject's template",
+        },
     },
     "label": {"Description": "Value in the label image"},
     "structure": {"Description": "Name of the structure"},
@@ -34,6 +38,36 @@ DICTIONARY: dict[str, dict[str, Any]] = {
         "Description": "Mean confidence of the fused labels over the structure: share of the weights for the "
         "label chosen, 1 at best"
     },
+    "baseline_session_id": {"Description": "Session that change is measured from"},
+    "within_mean": {
+        "Description": "Mean log-Jacobian over the structure on the subject's template: natural logarithm, above "
+        "0 where the session is larger than the subject's template"
+    },
+    "between_mean": {
+        "Description": f"Mean log-Jacobian of the subject's template over the same voxels: {LOG_JACOBIAN}"
+    },
+    "overall_mean": {
+        "Description": "Mean log-Jacobian of the session over the same voxels, the sum of within and between: "
+        "natural logarithm, above 0 where the session is larger than the template"
+    },
+    "within_change": {"Description": "within_mean less that of the baseline"},
+    "volume_change_percent": {"Description": "Volume less that at the baseline, over it", "Units": "%"},
+    "own_volume_mm3": {"Description": "Volume in the session's own labels", "Units": "mm^3"},
+    "own_volume_change_percent": {
+        "Description": "Volume in the session's own labels less that at the baseline, over it",
+        "Units": "%",
+    },
+    "sources": {"Description": "Sessions whose labels were carried"},
+    "sessions": {"Description": "Sessions whose maps were added up"},
+    "mean": {"Description": "Mean of the accumulated map over the structure, in its unit"},
+    "minimum": {"Description": "Smallest value of the accumulated map in the structure"},
+    "maximum": {"Description": "Largest value of the accumulated map in the structure"},
+    "d98": {"Description": "Least value in the 98 % of the structure with the largest values"},
+    "d95": {"Description": "Least value in the 95 % of the structure with the largest values"},
+    "d50": {"Description": "Least value in the 50 % of the structure with the largest values"},
+    "d2": {"Description": "Least value in the 2 % of the structure with the largest values"},
+    "value": {"Description": "Value of the accumulated map, in its unit"},
+    "volume_share": {"Description": "Share of the structure with at least this value"},
     "atlas": {"Description": "Atlas that all others labelled"},
     "fusion": {"Description": "How the labels of the others were fused"},
     "volume_bias_percent": {
@@ -73,6 +107,12 @@ DICTIONARY: dict[str, dict[str, Any]] = {
     "memory_mb": {"Description": "Largest resident memory", "Units": "MB"},
     "cpu_seconds": {"Description": "Processor time", "Units": "s"},
 }
+MADE_IN = {
+    "sessions": "followed",
+    "propagation": "propagated",
+    "accumulated": "accumulated",
+    "histograms": "accumulated",
+}
 QUALITY = [
     "similarity_before",
     "similarity_after",
@@ -107,14 +147,14 @@ def collect_tables(
     Parameters
     ----------
     folders : sequence of Path
-        ``<kind>/<batch>`` of the kinds population, template_library, atlas, validation, pairwise and
-        measured.
+        ``<kind>/<batch>`` of the kinds population, sessions, template_library, atlas, validation, pairwise,
+        measured, propagated, followed and accumulated.
     template : Path or None
         Folder of the last iteration of the template; its neighbours are the other iterations.
     outputs : mapping
         Name of a table to its file.
     covariates : sequence of mapping
-        A row a member with `participant_id`, `session_id` and covariates.
+        A row a member, and a row a session of a subject, with `participant_id`, `session_id` and covariates.
     """
     people = pd.DataFrame(list(covariates))
     for name, file in outputs.items():
@@ -127,7 +167,7 @@ def collect_tables(
             frame = _join(_registrations(folders, template), people)
         else:
             columns = ["member", "segmentation", "label", "structure"]
-            frame = _join(_put_together(folders, "measured", name, columns), people)
+            frame = _join(_put_together(folders, MADE_IN.get(name, "measured"), name, columns), people)
         write_table(file, frame, DICTIONARY)
 
 
@@ -143,7 +183,7 @@ def _registrations(folders: Sequence[Path], template: Path | None) -> pd.DataFra
                 rows += [
                     row | {"fixed": "template"} for row in done if f"{row['iteration']:02d}" == iteration.name
                 ]
-    for kind in ("pairwise", "template_library", "validation", "atlas", "population"):
+    for kind in ("pairwise", "template_library", "validation", "atlas", "sessions", "population"):
         for folder in folders:
             if folder.parent.name != kind:
                 continue
@@ -157,7 +197,8 @@ def _registrations(folders: Sequence[Path], template: Path | None) -> pd.DataFra
                     ]
                 else:
                     member = entry.get("moving", key)
-                    fixed = entry.get("fixed", "template")
+                    # the sessions of a subject are registered to its own template
+                    fixed = entry.get("fixed", folder.name if kind == "sessions" else "template")
                     rows.append({"member": member, "stage": kind, "fixed": fixed, **entry["quality"]})
     frame = pd.DataFrame(rows, columns=["member", "stage", "iteration", "fixed", "moving", *QUALITY])
     frame["moving"] = frame["moving"].fillna(frame["member"])
@@ -179,6 +220,8 @@ def _join(frame: pd.DataFrame, people: pd.DataFrame) -> pd.DataFrame:
     frame.insert(0, "participant_id", [participant for participant, _ in identifiers])
     frame.insert(1, "session_id", pd.Series([session for _, session in identifiers], dtype=object))
     keys = ["participant_id", "session_id"]
+    if len(frame) and not frame["session_id"].notna().any():
+        people = people[people["session_id"].isna()]
     if not people["session_id"].notna().any():
         frame, people = frame.drop(columns="session_id"), people.drop(columns="session_id")
         keys = ["participant_id"]

@@ -26,6 +26,7 @@ from regcore.study.manifest import (
     grid_from_dict,
     grid_to_dict,
     located,
+    nobody,
     read_manifest,
     set_aside,
     usable_members,
@@ -38,7 +39,9 @@ DRIFT = "drift.npz"
 PASSED = "passed.json"
 
 
-def template_grid(prepared: Sequence[Path], output: Path, spacing_mm: float | None) -> None:
+def template_grid(
+    prepared: Sequence[Path], output: Path, spacing_mm: float | None, required: bool = True
+) -> None:
     """Write the grid that holds every foreground of the cohort, and the point the images are centred on.
 
     Parameters
@@ -49,7 +52,13 @@ def template_grid(prepared: Sequence[Path], output: Path, spacing_mm: float | No
         JSON file with `shape`, `affine` and `centre` (world mm).
     spacing_mm : float or None
         Voxel size; the mean over the cohort if None.
+    required : bool
+        Whether a template without any usable image is an error; if not, the file says so, and so do all
+        later stages.
     """
+    if not required and nobody(prepared):
+        write_json(output, {"empty": True})
+        return
     members = usable_members(prepared, "cohort")
     boxes = [np.array(entry["box"]) for _, _, entry in members]
     grid = average_grid([grid_from_dict(entry["grid"]) for _, _, entry in members], boxes, spacing_mm)
@@ -72,6 +81,9 @@ def centre_batch(prepared: Sequence[Path], grid_file: Path, output: Path) -> Non
         Folder for transforms, partial sums and the manifest.
     """
     values = read_json(grid_file)
+    if values.get("empty"):
+        _finish(output, {key: entry for key, (_, entry) in located(prepared).items()}, [])
+        return
     grid, centre = grid_from_dict(values), np.array(values["centre"])
     entries: dict[str, Entry] = {}
     parts: list[PartialSum] = []
@@ -105,6 +117,9 @@ def register_batch(
         Settings of the registration.
     """
     state = read_json(template / "convergence.json")
+    if state.get("empty"):
+        link_files(previous, output)
+        return
     if state["stopped"] == stage.name:
         link_files(previous, output)
         write_json(output / PASSED, {"stage": stage.name, "same_as": previous.parent.name})

@@ -62,7 +62,7 @@ def accumulate(
     """
     if not maps or len(maps) != len(transforms):
         raise InputError(
-            f"accumulate: expected a transform for each map, found {len(maps)} maps, {len(transforms)} transforms"
+            f"accumulate: expected a transform for each map, found {len(maps)} and {len(transforms)}"
         )
     if kept not in KEPT:
         raise InputError(f"accumulate: expected one of {', '.join(KEPT)}, found {kept!r}")

@@ -83,7 +83,7 @@ class Visits:
         return read_mask(self.folder / self.entry["mask"])
 
     def to_subject(self, session: str) -> Transform:
-        """Transform that brings a session's image to the subject: world mm of the subject to the session's."""
+        """Transform that brings a session's image to the subject's template."""
         return identity() if session == self.subject else read_transform(self.within.forward(session))
 
     def from_subject(self, session: str) -> Transform:

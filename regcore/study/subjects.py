@@ -108,7 +108,8 @@ def group_sessions(members: Sequence[Member], settings: SessionsSettings, folder
 
     Examples
     --------
-    >>> sessions = [Member("01", name, Path("a.nii"), None, None, {"age": age}) for name, age in (("a", 9), ("b", 8))]
+    >>> ages = {"a": 9, "b": 8}
+    >>> sessions = [Member("01", name, Path("a.nii"), covariates={"age": ages[name]}) for name in ages]
     >>> [subject.keys for subject in group_sessions(sessions, SessionsSettings(order_by="age"), Path("."))]
     [['sub-01_ses-b', 'sub-01_ses-a']]
     """
@@ -116,22 +117,24 @@ def group_sessions(members: Sequence[Member], settings: SessionsSettings, folder
         if column is not None and not any(column in member.covariates for member in members):
             known = sorted({name for member in members for name in member.covariates})
             raise InputError(
-                f"config sessions.{key}: expected a column of the cohort ({', '.join(known) or 'it has none'}), "
-                f"found {column!r}"
+                f"config sessions.{key}: expected a column of the cohort "
+                f"({', '.join(known) or 'it has none'}), found {column!r}"
             )
     if settings.baseline != "first":
         wanted = settings.baseline.removeprefix("ses-")
         names = sorted({member.session for member in members if member.session is not None}, key=natural)
         if wanted not in names:
             raise InputError(
-                f"config sessions.baseline: expected first or a session ({', '.join(names)}), found {wanted!r}"
+                f"config sessions.baseline: expected first or a session ({', '.join(names)}), "
+                f"found {wanted!r}"
             )
     subjects = []
     for participant in dict.fromkeys(member.participant for member in members):
         sessions = [member for member in members if member.participant == participant]
         if len(sessions) > 1 and any(member.session is None for member in sessions):
             raise InputError(
-                f"sub-{participant}: expected a session_id for each of its {len(sessions)} images, found one without"
+                f"sub-{participant}: expected a session_id for each of its {len(sessions)} images, "
+                "found one without"
             )
         maps = {} if settings.accumulate is None else _maps(sessions, settings.accumulate, folder)
         subjects.append(Subject(participant, tuple(_in_order(sessions, settings)), maps))

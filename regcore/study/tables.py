@@ -40,14 +40,14 @@ DICTIONARY: dict[str, dict[str, Any]] = {
     },
     "baseline_session_id": {"Description": "Session that change is measured from"},
     "within_mean": {
-        "Description": "Mean log-Jacobian over the structure on the subject's template: natural logarithm, above "
-        "0 where the session is larger than the subject's template"
+        "Description": "Mean log-Jacobian over the structure on the subject's template: natural logarithm, "
+        "above 0 where the session is larger than the subject's template"
     },
     "between_mean": {
         "Description": f"Mean log-Jacobian of the subject's template over the same voxels: {LOG_JACOBIAN}"
     },
     "overall_mean": {
-        "Description": "Mean log-Jacobian of the session over the same voxels, the sum of within and between: "
+        "Description": "Mean log-Jacobian of a session over the same voxels, the sum of within and between: "
         "natural logarithm, above 0 where the session is larger than the template"
     },
     "within_change": {"Description": "within_mean less that of the baseline"},

@@ -122,6 +122,35 @@ def longest_vector(field: Float32) -> float:
     return float(np.sqrt(max(run_blocks(_longest, field.shape[0], components(field)))))
 
 
+@kernel
+def _lengths(start, stop, field):  # type: ignore[no-untyped-def]
+    total, longest = 0.0, np.float32(0)
+    for x in range(start, stop):
+        for y in range(field.shape[2]):
+            ux, uy, uz = field[0, x, y], field[1, x, y], field[2, x, y]
+            row = np.float32(0)
+            for z in range(len(ux)):
+                length = np.sqrt(ux[z] * ux[z] + uy[z] * uy[z] + uz[z] * uz[z])
+                longest = max(longest, length)
+                row += length
+            total += row
+    return total, longest
+
+
+def vector_lengths(field: Float32) -> tuple[float, float]:
+    """Mean and largest length of the vectors of a field.
+
+    Examples
+    --------
+    >>> field = np.zeros((2, 2, 2, 3), np.float32)
+    >>> field[0, 0, 0] = 2, 3, 6
+    >>> vector_lengths(field)
+    (0.875, 7.0)
+    """
+    totals, longest = zip(*run_blocks(_lengths, field.shape[0], components(field)), strict=True)
+    return sum(totals) / (field.size // 3), float(max(longest))
+
+
 def compose(outer: Float32, inner: Float32, scale: float = 1.0, out: Float32 | None = None) -> Float32:
     """Displacement of ``(id + outer) o (id + scale * inner)``, both in voxels of one grid.
 

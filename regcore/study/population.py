@@ -18,7 +18,7 @@ from regcore.io.tables import write_json
 from regcore.kernels.invert import invert
 from regcore.labels.overlap import structures_of
 from regcore.morphometry import log_jacobian
-from regcore.registration.driver import make_diffeomorphic
+from regcore.registration.folds import make_diffeomorphic
 from regcore.resample import coverage, resample
 from regcore.space import Grid
 from regcore.study.config import PopulationSettings
@@ -119,8 +119,8 @@ def both_ways(transform: Transform, grid: Grid) -> tuple[Chain, Chain]:
     if not rest.transforms:
         return Chain((affine,)), Chain((affine.inverse(),))
     displacement = split(transform, grid, affine=affine)[1]
-    field = make_diffeomorphic(displacement.field)
-    inverse = make_diffeomorphic(invert(field))
+    field = make_diffeomorphic(displacement.field)[0]
+    inverse = make_diffeomorphic(invert(field))[0]
     return (
         Chain((affine, Displacement(field, grid))),
         Chain((Displacement(inverse, grid), affine.inverse())),

@@ -58,9 +58,10 @@ use rule register_batch as subject_register with:
     params:
         regcore=PLAN.version,
         fingerprint=lambda wildcards: fingerprint(
-            PLAN.stage(wildcards.iteration, STUDY.sessions)
+            PLAN.stage(wildcards.iteration, STUDY.sessions), STUDY.cohort.channels
         ),
         stage=lambda wildcards: PLAN.stage(wildcards.iteration, STUDY.sessions),
+        channels=STUDY.cohort.channels,
 
 
 use rule subject_register as subject_register_last with:

@@ -10,5 +10,5 @@ with job(snakemake.log[0], snakemake.threads):
         paths(snakemake.input.population),
         template=Path(snakemake.input.template),
         files={name: Path(path) for name, path in snakemake.output.items()},
-        name=snakemake.params.layout.template,
+        layout=snakemake.params.layout,
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from regcore.errors import InputError
+from regcore.io.cohort import ROLES
 from regcore.registration.presets import preset
 from regcore.registration.settings import DeformableSettings, RegistrationSettings
 
@@ -18,6 +19,22 @@ _ATLAS_TO_MEMBER = RegistrationSettings(
     linear=(), deformable=DeformableSettings(shrink=(1,), iterations=(15,))
 )
 TARGETS = ("pairwise", "template", "population", "sessions", "atlas", "tables", "report")
+
+
+@dataclass(frozen=True)
+class ChannelSettings:
+    """How much a further image of each member counts, and by which measure.
+
+    Parameters
+    ----------
+    weight : float
+        Factor of its measure; that of the first image counts 1.
+    metric : str, optional
+        Measure of this image, in every stage; that of the stage if None.
+    """
+
+    weight: float = 1.0
+    metric: str | None = None
 
 
 @dataclass(frozen=True)
@@ -36,6 +53,8 @@ class CohortSettings:
         Derivative folders with labels and masks of the members, and the ``desc-`` of the labels.
     label_names : str, optional
         Table with `index` and `name`; found beside the labels if it is not given.
+    channels : dict
+        Further images of each member, by their suffix or column.
     """
 
     source: str = ""
@@ -45,6 +64,7 @@ class CohortSettings:
     labels_description: str | None = None
     masks_from: str | None = None
     label_names: str | None = None
+    channels: dict[str, ChannelSettings] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -373,6 +393,12 @@ class Study:
                 "config pairwise.reference: expected a reference or a table of pairs for this target, "
                 "found neither"
             )
+        taken = {self.cohort.suffix, *ROLES} & set(self.cohort.channels)
+        if taken:
+            raise InputError(
+                f"config cohort.channels: expected other names than {self.cohort.suffix} and "
+                f"{', '.join(ROLES)}, found {sorted(taken)[0]}"
+            )
         for section, settings, used in (
             ("template", self.template, self.uses_template),
             ("sessions", self.sessions, self.uses_sessions),
@@ -419,6 +445,8 @@ def _section(name: str, value: Any) -> Any:
 def _value(section: str, key: str, value: Any) -> Any:
     if key in ("registration", "library_registration"):
         return registration_settings(f"{section}.{key}", value)
+    if key == "channels":
+        return {name: ChannelSettings(**(entry or {})) for name, entry in value.items()}
     if key == "stages":
         return tuple(_stage(f"{section}.stages[{index}]", entry) for index, entry in enumerate(value))
     return tuple(value) if isinstance(value, list) else value

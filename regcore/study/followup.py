@@ -224,7 +224,7 @@ def subject_regions(
 
 
 def _jacobians(visits: Visits, session: str, layout: Layout | None) -> dict[str, Image]:
-    """Log-Jacobians on the subject's template: within the subject and, with a population, between and overall."""
+    """Log-Jacobians on the subject's template: within and, with a population, between and overall."""
     grid = visits.grid
     found = {"within": log_jacobian(visits.to_subject(session), grid)}
     if layout is not None:

@@ -22,6 +22,7 @@ from regcore.io.itk import write_transform
 from regcore.io.nifti import read_image, write_image
 from regcore.io.tables import read_json, write_json
 from regcore.resample import resample
+from regcore.study.channels import gather_channels
 from regcore.study.job import LOGGER
 from regcore.study.manifest import nobody, read_manifest, usable_members
 from regcore.study.template import DRIFT, PARTIAL, PASSED, read_drift
@@ -51,8 +52,9 @@ def gather_template(
     previous : sequence of Path
         Folder of the template of the iteration before; empty for the first average.
     output : Path
-        Folder for `template.nii.gz`, `target.nii` (what the next iteration registers to), `update.h5`,
-        `drift.npz`, `convergence.json` (all iterations so far) and `registrations.json`.
+        Folder for `template.nii.gz`, `target.nii` and `target_channel_*.nii` (what the next iteration
+        registers to), `update.h5`, `drift.npz`, `convergence.json` (all iterations so far) and
+        `registrations.json`.
     iteration : int
         Number, 0 for the first average.
     stage : str
@@ -94,6 +96,7 @@ def gather_template(
     write_image(output / TEMPLATE, template)
     write_image(output / "target.nii", sharpen(template) if sharpen_copy else template)
     write_transform(output / "update.h5", update, partial.grid)
+    gather_channels(registered, update, output, sharpen_copy)
     write_json(
         output / ROWS,
         [

@@ -178,6 +178,7 @@ class Plan:
             cohort.labels_description,
             entities=cohort.entities,
             masks_from=cohort.masks_from,
+            channels=list(cohort.channels),
         )
         for key, text in (
             ("cohort.label_names", cohort.label_names),
@@ -203,7 +204,7 @@ class Plan:
 
     def images_of(self, key: str) -> list[str]:
         """Image and mask file of an image of the cohort."""
-        files = (self.images[key].image, self.images[key].mask)
+        files = (self.images[key].image, self.images[key].mask, *self.images[key].channels.values())
         return [os.fspath(path) for path in files if path is not None]
 
     def labels_of(self, batch: str) -> list[str]:

@@ -21,6 +21,7 @@ from regcore.morphometry import log_jacobian
 from regcore.registration.folds import make_diffeomorphic
 from regcore.resample import coverage, resample
 from regcore.space import Grid
+from regcore.study.channels import ChannelSums, publish_warped_channels, read_channels
 from regcore.study.config import PopulationSettings
 from regcore.study.job import LOGGER
 from regcore.study.manifest import Entry, good, located, nobody, read_manifest, set_aside, write_manifest
@@ -69,6 +70,7 @@ def population_batch(
     table = LabelTable() if names is None else read_label_table(names)
     entries: dict[str, Entry] = {}
     parts: list[PartialSum] = []
+    further = ChannelSums()
     for key, before in read_manifest(registered).items():
         entries[key] = before
         if before["status"] != "ok":
@@ -91,10 +93,13 @@ def population_batch(
             **map_quality(_displacement(forward), _displacement(backward)),
         }
         publish_member(layout, key, warped, forward, backward, quality)
+        others = further.add(read_channels(folder, original), fixed.grid, forward, mode)
+        publish_warped_channels(layout, key, others)
         entries[key] = good(quality=quality)
         if key in labels:
             entries[key] |= _publish_labels(layout, key, Path(labels[key]), fixed.grid, forward, table)
         LOGGER.info("%s: similarity %.4f", key, quality["similarity_after"])
+    further.write(output)
     if parts:
         write_arrays(output / PARTIAL, parts[0].to_arrays())
     write_manifest(output, entries)

@@ -12,13 +12,14 @@ from regcore.image import Image
 from regcore.io.nifti import write_image
 from regcore.io.tables import read_json, write_json
 from regcore.preprocess import foreground_mask
+from regcore.study.channels import publish_channel_templates
 from regcore.study.gather import STATE, read_partials
 from regcore.study.job import LOGGER
-from regcore.study.outputs import sidecar
+from regcore.study.outputs import Layout, sidecar
 
 
 def publish_template(
-    population: Sequence[Path], template: Path, files: Mapping[str, Path], name: str
+    population: Sequence[Path], template: Path, files: Mapping[str, Path], layout: Layout
 ) -> tuple[Image, Image]:
     """Average the published images and certify that the average is unbiased.
 
@@ -31,8 +32,8 @@ def publish_template(
     files : mapping
         Output files: `template`, `mask`, `variance`, `sharpened`, `certificate` and, for the template of a
         population, `description`.
-    name : str
-        Of the template.
+    layout : Layout
+        Names of the template, and of the templates of further images.
 
     Returns
     -------
@@ -60,9 +61,10 @@ def publish_template(
     write_image(files["variance"], Image(spread.data**2, spread.grid), decimals=6)
     write_image(files["mask"], mask)
     write_json(files["certificate"], certificate)
+    publish_channel_templates(population, layout)
     # last: whoever finds the description finds everything else
     if "description" in files:
-        write_json(files["description"], _description(name, partial.count, image))
+        write_json(files["description"], _description(layout.template, partial.count, image))
     return image, mask
 
 

@@ -18,6 +18,7 @@ from regcore.labels.fuse import majority_vote
 from regcore.labels.overlap import structures_of
 from regcore.resample import resample
 from regcore.space import Grid
+from regcore.study.channels import publish_warped_channels, read_channels, read_sums
 from regcore.study.config import PopulationSettings
 from regcore.study.job import LOGGER
 from regcore.study.manifest import (
@@ -144,7 +145,7 @@ def subject_template(
         "sharpened": within.of_template(f"desc-sharpened_{suffix}.nii.gz"),
         "certificate": within.of_template("desc-bias_certificate.json"),
     }
-    image, mask = publish_template([sessions], template, files, within.template)
+    image, mask = publish_template([sessions], template, files, within)
     maps = [
         read_labels(within.warped_labels(key))
         for key in keys
@@ -159,8 +160,11 @@ def subject_template(
     own = {"image": f"{subject}_image.nii", "mask": f"{subject}_mask.nii.gz"}
     write_image(output / own["image"], image)
     write_image(output / own["mask"], mask)
+    channels = {name: f"{subject}_{name}_image.nii" for name in read_sums([sessions])}
+    for name, file in channels.items():
+        write_image(output / file, read_image(within.of_template(f"{name}.nii.gz")))
     box = foreground_box(mask).tolist()
-    entry = good(**own, grid=grid_to_dict(image.grid), box=box, sessions=known)
+    entry = good(**own, grid=grid_to_dict(image.grid), box=box, sessions=known, channels=channels)
     write_manifest(output, {subject: entry})
     LOGGER.info("%s: template of %d sessions", subject, sum(e["status"] == "ok" for e in known.values()))
 
@@ -232,6 +236,10 @@ def chain_sessions(
         warped = resample(read_image(folder / entry["image"]), template.grid, whole, mode)
         quality = {"similarity_after": similarity(template, warped)}
         publish_member(layout, key, warped, forward, backward, quality, whole)
+        others = read_channels(folder, entry).items()
+        publish_warped_channels(
+            layout, key, {name: resample(image, template.grid, whole, mode) for name, image in others}
+        )
         entries[key] = good(quality=quality)
         LOGGER.info("%s: similarity %.4f", key, quality["similarity_after"])
     write_manifest(output, entries)

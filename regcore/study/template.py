@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,8 @@ from regcore.io.tables import read_json, write_json
 from regcore.registration import register
 from regcore.resample import coverage, resample
 from regcore.space import Grid
-from regcore.study.config import TemplateStage
+from regcore.study.channels import ChannelSums, matched_channels, read_channels
+from regcore.study.config import ChannelSettings, TemplateStage
 from regcore.study.job import LOGGER
 from regcore.study.manifest import (
     Entry,
@@ -37,6 +39,7 @@ from regcore.transforms import Affine, Chain, Transform
 PARTIAL = "partial_sum.npz"
 DRIFT = "drift.npz"
 PASSED = "passed.json"
+NO_CHANNELS: Mapping[str, ChannelSettings] = MappingProxyType({})
 
 
 def template_grid(
@@ -87,17 +90,25 @@ def centre_batch(prepared: Sequence[Path], grid_file: Path, output: Path) -> Non
     grid, centre = grid_from_dict(values), np.array(values["centre"])
     entries: dict[str, Entry] = {}
     parts: list[PartialSum] = []
+    further = ChannelSums()
     for key, (folder, entry) in located(prepared).items():
         entries[key] = entry
         if entry["status"] == "ok":
             shift = Affine.from_parameters(translation=np.array(entry["box"][2]) - centre)
             image = read_image(folder / entry["image"])
             entries[key] = _write(output, key, shift, _part(image, grid, shift), parts)
+            further.add(read_channels(folder, entry), grid, shift)
+    further.write(output)
     _finish(output, entries, parts)
 
 
 def register_batch(
-    prepared: Sequence[Path], previous: Path, template: Path, output: Path, stage: TemplateStage
+    prepared: Sequence[Path],
+    previous: Path,
+    template: Path,
+    output: Path,
+    stage: TemplateStage,
+    channels: Mapping[str, ChannelSettings] = NO_CHANNELS,
 ) -> None:
     """Register the images of a batch to a template, starting from the iteration before.
 
@@ -115,6 +126,8 @@ def register_batch(
         Folder for transforms, partial sums and the manifest.
     stage : TemplateStage
         Settings of the registration.
+    channels : mapping
+        Weight and measure of the further images of each member.
     """
     state = read_json(template / "convergence.json")
     if state.get("empty"):
@@ -131,20 +144,25 @@ def register_batch(
     images = located(prepared)
     entries: dict[str, Entry] = {}
     parts: list[PartialSum] = []
+    further = ChannelSums()
     for key, before in read_manifest(previous).items():
         entries[key] = before
         if before["status"] != "ok":
             continue
         folder, image = images[key]
-        moving = read_image(folder / image["image"])
+        moving, others = read_image(folder / image["image"]), read_channels(folder, image)
+        matched = matched_channels(others, template, channels)
         start = update_transform(read_transform(previous / before["transform"]), update, fixed.grid)
         try:
-            result = register(fixed, moving, stage.registration, initial=start, drift=common)
+            result = register(
+                fixed, moving, stage.registration, initial=start, drift=common, channels=matched
+            )
             part = _part(moving, fixed.grid, result.forward)
         except InputError as error:
             entries[key] = set_aside(f"template, {stage.name}", str(error))
             LOGGER.warning("%s: %s", key, error)
             continue
+        further.add(others, fixed.grid, result.forward)
         first = before.get("similarity_start", result.quality["similarity_before"])
         entries[key] = _write(output, key, result.forward, part, parts) | {
             "quality": result.quality,
@@ -154,6 +172,7 @@ def register_batch(
             "%s: similarity %.4f -> %.4f in %.1f s",
             key, result.quality["similarity_before"], result.quality["similarity_after"], result.seconds,
         )  # fmt: skip
+    further.write(output)
     _finish(output, entries, parts)
 
 

@@ -116,7 +116,7 @@ def tiny_study(root: Path) -> Layout:
         "certificate": layout.of_template("desc-bias_certificate.json"),
         "description": layout.of_template("template_description.json"),
     }
-    publish_template([population], template, files, layout.template)
+    publish_template([population], template, files, layout)
     _label(members, labels, Places.of(layout, prepared, [population]), stages[1].registration)
     measured, fused = work / "measured" / "all", [work / "atlas" / "all"]
     plain = TablesSettings()

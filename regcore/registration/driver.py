@@ -205,9 +205,10 @@ def register(
                 velocity = Velocity(field, fixed.grid)
                 field = velocity.displacement.field
         assert field is not None
-        field, determinant = make_diffeomorphic(field)
+        own = velocity is None and field is not start_field
+        field, determinant = make_diffeomorphic(field, overwrite=own)
         back = invert(field) if velocity is None else exponential(-velocity.field)
-        back, back_determinant = make_diffeomorphic(back)
+        back, back_determinant = make_diffeomorphic(back, overwrite=True)
         quality |= consistency(field, back, determinant, back_determinant)
         displacement, inverse = Displacement(field, fixed.grid), Displacement(back, fixed.grid)
     else:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from regcore.errors import InputError
-from regcore.kernels.compose import compose, vector_lengths
+from regcore.kernels.compose import composed_lengths
 from regcore.kernels.jacobian import jacobian_determinant
 from regcore.kernels.layout import from_components
 from regcore.kernels.smooth import gaussian_smooth, gaussian_taps
@@ -21,7 +21,7 @@ BLOCK = 16
 
 
 def make_diffeomorphic(
-    field: Float32, least: float = LEAST_JACOBIAN, most_rounds: int = 50
+    field: Float32, least: float = LEAST_JACOBIAN, most_rounds: int = 50, *, overwrite: bool = False
 ) -> tuple[Float32, Float32]:
     """Smooth a displacement where, and only where, its Jacobian determinant is too small.
 
@@ -31,6 +31,9 @@ def make_diffeomorphic(
         Voxels.
     least : float
         Smallest determinant accepted.
+    most_rounds : int
+    overwrite : bool
+        Whether `field` itself may be mended; a copy is otherwise.
 
     Returns
     -------
@@ -45,13 +48,12 @@ def make_diffeomorphic(
         If folds remain after `most_rounds`.
     """
     determinant = jacobian_determinant(field)
-    mended = False
     for number in range(most_rounds):
         bad = determinant < least
         if not bad.any():
             return field, determinant
-        if not mended:
-            field, mended = from_components(np.moveaxis(field, -1, 0).copy()), True
+        if not overwrite:
+            field, overwrite = from_components(np.moveaxis(field, -1, 0).copy()), True
         # folds that stay are smoothed more, over more of their surroundings, every round
         reach = 1.0 + 0.1 * number
         # so wide that nothing changes at the edge of a box
@@ -103,8 +105,8 @@ def consistency(
         folded_voxels and minimum_jacobian of both; inverse_consistency_mean_vox and
         inverse_consistency_max_vox without a margin of a tenth of each side.
     """
-    inner = tuple(slice(n // 10, n - n // 10) for n in field.shape[:3])
-    mean, longest = vector_lengths(compose(field, inverse)[inner])
+    margin = [n // 10 for n in field.shape[:3]]
+    mean, longest = composed_lengths(field, inverse, margin)
     return {
         "folded_voxels": int((determinant <= 0).sum()) + int((inverse_determinant <= 0).sum()),
         "minimum_jacobian": float(min(determinant.min(), inverse_determinant.min())),

@@ -34,7 +34,7 @@ def pose(seed: int) -> Affine:
 
 def head(points: Array, growth: float, shape: float) -> tuple[Array, npt.NDArray[np.int32]]:
     """Intensities and labels of a head at world points: body 1, structure 2 that grows, a fixed nucleus 3."""
-    x = (points - MIDDLE) / (1.0, 1.0 + shape, 1.0)
+    x = (points - MIDDLE) / (0.85, 1.1 + shape, 1.0)
     radius = np.sqrt((x**2).sum(axis=-1)) + 0.8 * np.sin(x[..., 0] / 5) + 0.5 * np.cos(x[..., 1] / 4)
     grown = np.sqrt(((x - (6.0, 2.0, 0.0)) ** 2).sum(axis=-1)) / np.cbrt(growth)
     fixed = np.sqrt(((x - (-9.0, -5.0, 4.0)) ** 2).sum(axis=-1))

@@ -45,7 +45,7 @@ COARSE: dict[str, Any] = {
 }
 RIGID: dict[str, Any] = {
     "name": "rigid",
-    "repeats": 2,
+    "repeats": 8,
     "linear": [
         {"model": "rigid", "metric": "ncc", "shrink": [2, 1], "iterations": [30, 15], "rotations_deg": 0}
     ],
@@ -165,7 +165,9 @@ def build(
         before, last = registered, template
         registered, template = root / f"register/{number:02d}/all", root / f"template/{number:02d}"
         register_batch(prepared, before, last, registered, stage)
-        gather_template([registered], [last], template, number, stage.name, False, 0.1, required=False)
+        gather_template(
+            [registered], [last], template, number, stage.name, False, settings.stop_mm, required=False
+        )
     sessions, member = root / "sessions" / f"sub-{subject}", root / "prepared" / f"sub-{subject}"
     population_batch(prepared, registered, template, sessions, layout, labels, None, PopulationSettings())
     keys = [each.key for each in members]

@@ -168,6 +168,7 @@ class SessionsSettings(TemplateSettings):
 
     name: str = "subject"
     sharpen: bool = False
+    stop_mm: float = 0.05
     order_by: str | None = None
     baseline: str = "first"
     labels_from: str = "first"

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from regcore.errors import InputError
 from regcore.groupwise import (
     PartialSum,
@@ -90,7 +92,10 @@ def gather_template(
         similarities = [entry["quality"]["similarity_after"] for _, _, entry in members]
         last = read_image(previous[0] / TEMPLATE)
         row = convergence_row(iteration, stage, last, template, partial, update, similarities)
-        rows.append(row | {"passed_through": False})
+        # a linear stage can still move members where the template's shape rests
+        motions = [entry["motion_mm"] for _, _, entry in members if "motion_mm" in entry]
+        motion = float(np.sqrt(np.mean(np.square(motions)))) if motions else None
+        rows.append(row | {"rms_motion_mm": motion, "passed_through": False})
         LOGGER.info("shape update %.4f mm RMS", row["rms_shape_update_mm"])
     stopped = stage if has_converged(rows, stop_mm) else None
     write_image(output / TEMPLATE, template)

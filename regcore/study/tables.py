@@ -90,6 +90,7 @@ DICTIONARY: dict[str, dict[str, Any]] = {
     "linear_retries": {"Description": "Linear stages whose answer was implausible and was looked for again"},
     "members": {"Description": "Members averaged"},
     "rms_shape_update_mm": {"Description": "RMS movement of the template's shape", "Units": "mm"},
+    "rms_motion_mm": {"Description": "RMS movement of the members by a linear stage", "Units": "mm"},
     "mean_log_jacobian": {"Description": "Mean absolute log-Jacobian of the mean transform"},
     "mean_displacement_rms_mm": {"Description": "RMS of the mean displacement", "Units": "mm"},
     "mean_log_affine_rms_mm": {"Description": "RMS displacement by the mean log affine", "Units": "mm"},

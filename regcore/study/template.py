@@ -168,12 +168,21 @@ def register_batch(
             "quality": result.quality,
             "similarity_start": first,
         }
+        if stage.registration.deformable is None:
+            entries[key]["motion_mm"] = _motion(start, result.forward, fixed.grid)
         LOGGER.info(
             "%s: similarity %.4f -> %.4f in %.1f s",
             key, result.quality["similarity_before"], result.quality["similarity_after"], result.seconds,
         )  # fmt: skip
     further.write(output)
     _finish(output, entries, parts)
+
+
+def _motion(before: Transform, after: Transform, grid: Grid) -> float:
+    """How far a linear stage moved a member, RMS over a lattice of points, mm."""
+    axes = [np.linspace(0, count - 1, 5) for count in grid.shape]
+    points = grid.to_world(np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3))
+    return float(np.sqrt(np.mean(np.sum((after(points) - before(points)) ** 2, axis=-1))))
 
 
 def read_drift(template: Path, stage: str) -> npt.NDArray[np.float32] | None:

@@ -27,7 +27,7 @@ use rule template_grid as subject_grid with:
     params:
         regcore=PLAN.version,
         spacing_mm=STUDY.sessions.spacing_mm,
-        required=False,
+        subject=True,
 
 
 use rule centre_batch as subject_centre with:
@@ -40,6 +40,9 @@ use rule centre_batch as subject_centre with:
         f"{LOGS}/subject_centre/{{subject}}.log",
     benchmark:
         f"{BENCHMARKS}/subject_centre/{{subject}}.tsv"
+    params:
+        regcore=PLAN.version,
+        subject=True,
 
 
 use rule register_batch as subject_register with:
@@ -93,7 +96,7 @@ use rule gather_template as subject_gather with:
         stage=lambda wildcards: PLAN.stage_name(wildcards.iteration, STUDY.sessions),
         sharpen=STUDY.sessions.sharpen,
         stop_mm=STUDY.sessions.stop_mm,
-        required=False,
+        subject=True,
 
 
 use rule population_batch as subject_sessions with:

@@ -14,5 +14,5 @@ with job(snakemake.log[0], snakemake.threads):
         stage=snakemake.params.stage,
         sharpen_copy=snakemake.params.sharpen,
         stop_mm=snakemake.params.stop_mm,
-        required=snakemake.params.get("required", True),
+        subject=snakemake.params.get("subject", False),
     )

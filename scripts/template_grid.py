@@ -10,5 +10,5 @@ with job(snakemake.log[0], snakemake.threads):
         paths(snakemake.input.prepared),
         output=Path(snakemake.output[0]),
         spacing_mm=snakemake.params.spacing_mm,
-        required=snakemake.params.get("required", True),
+        subject=snakemake.params.get("subject", False),
     )

@@ -157,16 +157,16 @@ def build(
     prepared = [root / "prepared" / member.key for member in members]
     for member, folder in zip(members, prepared, strict=True):
         prepare_member(member, folder, PrepareSettings())
-    template_grid(prepared, root / "grid.json", None, required=False)
+    template_grid(prepared, root / "grid.json", None, subject=True)
     registered, template = root / "register" / "00" / "all", root / "template" / "00"
-    centre_batch(prepared, root / "grid.json", registered)
-    gather_template([registered], [], template, 0, "centre", False, 0.1, required=False)
+    centre_batch(prepared, root / "grid.json", registered, subject=True)
+    gather_template([registered], [], template, 0, "centre", False, 0.1, subject=True)
     for number, stage in enumerate(settings.iterations, start=1):
         before, last = registered, template
         registered, template = root / f"register/{number:02d}/all", root / f"template/{number:02d}"
         register_batch(prepared, before, last, registered, stage)
         gather_template(
-            [registered], [last], template, number, stage.name, False, settings.stop_mm, required=False
+            [registered], [last], template, number, stage.name, False, settings.stop_mm, subject=True
         )
     sessions, member = root / "sessions" / f"sub-{subject}", root / "prepared" / f"sub-{subject}"
     population_batch(prepared, registered, template, sessions, layout, labels, None, PopulationSettings())
@@ -215,8 +215,8 @@ def test_rigid_motion_is_found_and_order_does_not_matter(
             first.to_subject(first.sessions[source])(surface()),
             second.to_subject(second.sessions[number])(surface()),
         )
-        assert np.linalg.norm(here - there, axis=-1).max() < 1e-4
-    assert np.abs(one.data - other.data).max() < 1e-4
+        assert np.array_equal(here, there)
+    assert np.array_equal(one.data, other.data)
     certificate = read_json(first.within.of_template("desc-bias_certificate.json"))
     assert certificate["mean_log_affine_rms_mm"] < 1e-9
 
@@ -245,7 +245,7 @@ def test_growth_is_measured(followed: tuple[Visits, Path, dict[str, str]]) -> No
     assert change[3].abs().max() < 4
     # the session's own labels say the same; the baseline is the first session
     own = frame[(frame["segmentation"] == "own") & (frame["label"] == 2)]
-    assert own["own_volume_change_percent"].to_numpy() == pytest.approx([0, 20, 40], abs=2)
+    assert own["own_volume_change_percent"].to_numpy() == pytest.approx([0, 20, 40], abs=5)
     assert set(frame["baseline_session_id"]) == {"ses-1"}
     assert (frame["within_change"] - np.log1p(frame["volume_change_percent"] / 100)).abs().max() < 0.02
     # unbiased to any time point: the log-Jacobians of the sessions cancel

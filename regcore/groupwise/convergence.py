@@ -140,7 +140,8 @@ def has_converged(rows: Sequence[Mapping[str, Any]], threshold_mm: float = 0.1) 
     """Whether the last iteration's shape update is at most `threshold_mm`, RMS over the foreground.
 
     So must be what its registrations moved the members by, where a linear stage says so (`rms_motion_mm`): a
-    rigid stage never changes the template's shape. A stage's first iteration never stops a build: its update says how far the stage before had come.
+    rigid stage never changes the template's shape. A stage's first iteration never stops a build: its update
+    says how far the stage before had come.
 
     Examples
     --------

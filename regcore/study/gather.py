@@ -43,7 +43,7 @@ def gather_template(
     stage: str,
     sharpen_copy: bool,
     stop_mm: float,
-    required: bool = True,
+    subject: bool = False,
 ) -> None:
     """Average what the batches bring, move the average to the middle of the population, judge convergence.
 
@@ -65,10 +65,10 @@ def gather_template(
         Whether the next iteration registers to a sharpened copy.
     stop_mm : float
         Shape update (RMS, mm) at which the stage stops.
-    required : bool
-        Whether a template without any usable image is an error; if not, `convergence.json` says so.
+    subject : bool
+        Whether it is one of many subjects' templates; without any usable session `convergence.json` says so.
     """
-    if not required and nobody(registered):
+    if subject and nobody(registered):
         write_json(output / STATE, {"rows": [], "stopped": None, "empty": True})
         return
     before: dict[str, Any] = {"rows": [], "stopped": None}

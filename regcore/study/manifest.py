@@ -63,6 +63,15 @@ def usable_members(folders: Iterable[Path], what: str) -> list[tuple[Path, str, 
     return found
 
 
+def by_content(folders: Iterable[Path]) -> list[Path]:
+    """Folders of prepared images in an order that depends on their voxels alone, not on their names."""
+
+    def digests(folder: Path) -> list[str]:
+        return [str(entry.get("digest", "")) for entry in read_manifest(folder).values()]
+
+    return sorted(folders, key=digests)
+
+
 def nobody(folders: Iterable[Path]) -> bool:
     """Whether no member of these folders went through."""
     return not any(True for folder in folders for _ in usable(folder))

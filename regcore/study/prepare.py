@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -113,4 +114,5 @@ def _prepare(member: Member, output: Path, settings: PrepareSettings) -> Entry:
     write_image(output / files["image"], image)
     write_image(output / files["mask"], mask)
     more = prepare_channels(member, mask, output, settings)
-    return good(**files, grid=grid_to_dict(image.grid), box=box.tolist(), **more)
+    digest = hashlib.sha256(image.data.tobytes() + image.grid.affine.tobytes()).hexdigest()
+    return good(**files, digest=digest, grid=grid_to_dict(image.grid), box=box.tolist(), **more)

@@ -188,7 +188,9 @@ def _registrations(folders: Sequence[Path], template: Path | None) -> pd.DataFra
         for folder in folders:
             if folder.parent.name != kind:
                 continue
-            for key, entry in read_manifest(folder).items():
+            entries = read_manifest(folder).items()
+            # the sessions of a subject are kept in the order of their content
+            for key, entry in sorted(entries) if kind == "sessions" else entries:
                 if entry["status"] != "ok":
                     continue
                 if "registrations" in entry:

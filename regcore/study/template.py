@@ -24,6 +24,7 @@ from regcore.study.config import ChannelSettings, TemplateStage
 from regcore.study.job import LOGGER
 from regcore.study.manifest import (
     Entry,
+    by_content,
     good,
     grid_from_dict,
     grid_to_dict,
@@ -43,7 +44,7 @@ NO_CHANNELS: Mapping[str, ChannelSettings] = MappingProxyType({})
 
 
 def template_grid(
-    prepared: Sequence[Path], output: Path, spacing_mm: float | None, required: bool = True
+    prepared: Sequence[Path], output: Path, spacing_mm: float | None, subject: bool = False
 ) -> None:
     """Write the grid that holds every foreground of the cohort, and the point the images are centred on.
 
@@ -55,13 +56,16 @@ def template_grid(
         JSON file with `shape`, `affine` and `centre` (world mm).
     spacing_mm : float or None
         Voxel size; the mean over the cohort if None.
-    required : bool
-        Whether a template without any usable image is an error; if not, the file says so, and so do all
-        later stages.
+    subject : bool
+        Whether the images are the sessions of one subject. They are then read in the order of their content,
+        so that the result does not depend on which session comes first; and if none is usable the file says
+        so, and later stages too, for another subject's template is not to fail with it.
     """
-    if not required and nobody(prepared):
-        write_json(output, {"empty": True})
-        return
+    if subject:
+        prepared = by_content(prepared)
+        if nobody(prepared):
+            write_json(output, {"empty": True})
+            return
     members = usable_members(prepared, "cohort")
     boxes = [np.array(entry["box"]) for _, _, entry in members]
     grid = average_grid([grid_from_dict(entry["grid"]) for _, _, entry in members], boxes, spacing_mm)
@@ -71,7 +75,7 @@ def template_grid(
     LOGGER.info("%d members, template of %s voxels of %s mm", len(members), grid.shape, grid.spacing.round(3))
 
 
-def centre_batch(prepared: Sequence[Path], grid_file: Path, output: Path) -> None:
+def centre_batch(prepared: Sequence[Path], grid_file: Path, output: Path, subject: bool = False) -> None:
     """Lay the images of a batch on the template's grid by their centres of mass.
 
     Parameters
@@ -82,7 +86,11 @@ def centre_batch(prepared: Sequence[Path], grid_file: Path, output: Path) -> Non
         From `template_grid`.
     output : Path
         Folder for transforms, partial sums and the manifest.
+    subject : bool
+        As for `template_grid`. All later stages keep the order of this one.
     """
+    if subject:
+        prepared = by_content(prepared)
     values = read_json(grid_file)
     if values.get("empty"):
         _finish(output, {key: entry for key, (_, entry) in located(prepared).items()}, [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -137,14 +138,18 @@ def register(
     from regcore.io.tables import write_json
     from regcore.registration import Channel, label_channels
     from regcore.registration.driver import register as run
+    from regcore.registration.load import load_kernels
     from regcore.resample import resample
 
     use_threads(threads)
+    loading = threading.Thread(target=load_kernels, args=(chosen,))
+    loading.start()
     read: Callable[[Path], Image] = read_labels if chosen.labels else read_image
     fixed_image, moving_image = read(fixed), read(moving)
     channels = [Channel(read_image(one), read_image(other), weight) for one, other, weight in pairs]
     if labels is not None:
         channels += label_channels(read_labels(labels[0]), read_labels(labels[1]))
+    loading.join()
     with iteration_progress(quiet) as progress:
         result = run(
             fixed_image,

@@ -143,7 +143,7 @@ def spread(layout: Layout) -> float:
 
 def test_second_image_guides_the_registration(tmp_path: Path) -> None:
     """What only the second image shows is matched if it is a channel; either way it gets a template."""
-    together = build(tmp_path / "together", {"T2w": ChannelSettings(1.0, "ssd")})
+    together = build(tmp_path / "together", {"T2w": ChannelSettings(1.0, "lncc")})
     alone = build(tmp_path / "alone", {})
     assert spread(together) < 0.6 * spread(alone)
     template = read_image(together.of_template("T2w.nii.gz"))

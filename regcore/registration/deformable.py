@@ -18,6 +18,7 @@ from regcore.kernels.fields import displacement_gradient, resize_field
 from regcore.kernels.layout import components, empty_field, from_components
 from regcore.kernels.sample import sample_linear, sample_linear_gradient, sample_nearest
 from regcore.kernels.smooth import gaussian_smooth
+from regcore.registration.landmark_term import LandmarkTerm
 from regcore.registration.linear import IterationRow
 from regcore.registration.pyramid import finest_spacing, level_factors
 from regcore.registration.settings import DeformableSettings
@@ -50,6 +51,7 @@ def register_deformable(
     progress: Callable[[IterationRow], None] | None = None,
     drift: Float32 | None = None,
     channels: Sequence[Channel] = (),
+    landmarks: LandmarkTerm | None = None,
 ) -> tuple[Float32, list[IterationRow]]:
     """Displacement u on the grid of `fixed` such that ``moving(affine((id + u)(x)))`` matches ``fixed(x)``.
 
@@ -69,6 +71,8 @@ def register_deformable(
         Displacement that every level takes out, in equal parts over its iterations, voxels of `fixed`.
     channels : sequence of Channel
         Further images to match, with fixed images on the grid of `fixed`.
+    landmarks : LandmarkTerm, optional
+        Counted with the images.
 
     Returns
     -------
@@ -110,6 +114,7 @@ def register_deformable(
             iterations,
             rows,
             progress,
+            landmarks,
         )
     field = _zeros(fixed.grid) if field is None else onto_grid(field, field_grid, fixed.grid)
     return field, rows
@@ -132,6 +137,7 @@ def _run_level(
     iterations: int,
     rows: list[IterationRow],
     progress: Callable[[IterationRow], None] | None,
+    landmarks: LandmarkTerm | None,
 ) -> Float32:
     grid = channels[0][0].fixed.grid
     weights = level_weights(grid, fixed_mask)
@@ -143,6 +149,8 @@ def _run_level(
     for iteration in range(1, iterations + 1):
         counted = _with_moving_mask(weights, moving_mask, affine, grid, field)
         energy = _energy(channels, affine, field, counted, warped, update, extra)
+        if landmarks is not None:
+            energy += landmarks.of_field(field, grid, affine.matrix, update)
         energies.append(energy)
         row = IterationRow("deformable", number, iteration, energy, energy)
         rows.append(row)

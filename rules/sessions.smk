@@ -1,15 +1,5 @@
 """Sessions of a subject: averaged in the way of the population's template, then followed one by one."""
 
-
-def sessions_prepared(wildcards):
-    return expand(f"{WORK}/prepared/{{key}}", key=PLAN.subjects[wildcards.subject].keys)
-
-
-def subject_atlas(wildcards):
-    batch = PLAN.atlas_batch_of.get(wildcards.subject)
-    return [] if batch is None else [f"{WORK}/atlas/{batch}"]
-
-
 AVERAGED = "|".join(["none", *PLAN.subject_names(averaged=True)])
 PASSED = "|".join(["none", *PLAN.subject_names(averaged=False)])
 SUBJECT = f"{WORK}/subjects/{{subject}}"
@@ -17,7 +7,9 @@ SUBJECT = f"{WORK}/subjects/{{subject}}"
 
 use rule template_grid as subject_grid with:
     input:
-        prepared=sessions_prepared,
+        prepared=lambda wildcards: expand(
+            f"{WORK}/{{folder}}", folder=PLAN.subject_folders(wildcards.subject)
+        ),
     output:
         f"{SUBJECT}/grid.json",
     log:
@@ -32,7 +24,9 @@ use rule template_grid as subject_grid with:
 
 use rule centre_batch as subject_centre with:
     input:
-        prepared=sessions_prepared,
+        prepared=lambda wildcards: expand(
+            f"{WORK}/{{folder}}", folder=PLAN.subject_folders(wildcards.subject)
+        ),
         grid=f"{SUBJECT}/grid.json",
     output:
         temp(directory(f"{SUBJECT}/register/00/all")),
@@ -47,7 +41,9 @@ use rule centre_batch as subject_centre with:
 
 use rule register_batch as subject_register with:
     input:
-        prepared=sessions_prepared,
+        prepared=lambda wildcards: expand(
+            f"{WORK}/{{folder}}", folder=PLAN.subject_folders(wildcards.subject)
+        ),
         previous=lambda wildcards: f"{WORK}/subjects/{wildcards.subject}/register/{PLAN.before(wildcards.iteration)}/all",
         template=lambda wildcards: f"{WORK}/subjects/{wildcards.subject}/template/{PLAN.before(wildcards.iteration)}",
     output:
@@ -101,7 +97,9 @@ use rule gather_template as subject_gather with:
 
 use rule population_batch as subject_sessions with:
     input:
-        prepared=sessions_prepared,
+        prepared=lambda wildcards: expand(
+            f"{WORK}/{{folder}}", folder=PLAN.subject_folders(wildcards.subject)
+        ),
         registered=f"{SUBJECT}/register/{PLAN.last_session}/all",
         template=f"{SUBJECT}/template/{PLAN.last_session}",
         labels=lambda wildcards: PLAN.subjects[wildcards.subject].labels.values(),
@@ -153,7 +151,9 @@ rule subject_template:
 
 rule pass_session:
     input:
-        prepared=sessions_prepared,
+        prepared=lambda wildcards: expand(
+            f"{WORK}/{{folder}}", folder=PLAN.subject_folders(wildcards.subject)
+        ),
     output:
         directory(f"{WORK}/prepared/{{subject}}"),
     log:
@@ -177,7 +177,9 @@ rule pass_session:
 
 rule chain_sessions:
     input:
-        prepared=sessions_prepared,
+        prepared=lambda wildcards: expand(
+            f"{WORK}/{{folder}}", folder=PLAN.subject_folders(wildcards.subject)
+        ),
         member=f"{WORK}/prepared/{{subject}}",
         population=lambda wildcards: f"{WORK}/population/{PLAN.batch_of[wildcards.subject]}",
         template=TEMPLATE,
@@ -208,9 +210,13 @@ rule chain_sessions:
 
 rule propagate_labels:
     input:
-        prepared=sessions_prepared,
+        prepared=lambda wildcards: expand(
+            f"{WORK}/{{folder}}", folder=PLAN.subject_folders(wildcards.subject)
+        ),
         member=f"{WORK}/prepared/{{subject}}",
-        atlas=subject_atlas,
+        atlas=lambda wildcards: expand(
+            f"{WORK}/{{folder}}", folder=PLAN.subject_atlas(wildcards.subject)
+        ),
         labels=lambda wildcards: PLAN.subjects[wildcards.subject].labels.values(),
     output:
         directory(f"{WORK}/propagated/{{subject}}"),
@@ -244,7 +250,9 @@ rule accumulate_maps:
     input:
         member=f"{WORK}/prepared/{{subject}}",
         maps=lambda wildcards: PLAN.subjects[wildcards.subject].maps.values(),
-        atlas=subject_atlas,
+        atlas=lambda wildcards: expand(
+            f"{WORK}/{{folder}}", folder=PLAN.subject_atlas(wildcards.subject)
+        ),
         labels=lambda wildcards: PLAN.subjects[wildcards.subject].labels.values(),
     output:
         directory(f"{WORK}/accumulated/{{subject}}"),
@@ -279,7 +287,9 @@ rule measure_sessions:
     input:
         member=f"{WORK}/prepared/{{subject}}",
         chained=f"{WORK}/chained/{{subject}}" if PLAN.uses_template else [],
-        atlas=subject_atlas,
+        atlas=lambda wildcards: expand(
+            f"{WORK}/{{folder}}", folder=PLAN.subject_atlas(wildcards.subject)
+        ),
         labels=lambda wildcards: PLAN.subjects[wildcards.subject].labels.values(),
     output:
         directory(f"{WORK}/followed/{{subject}}"),

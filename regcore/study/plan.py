@@ -246,6 +246,15 @@ class Plan:
         chosen = [one for one in self.subjects.values() if one.is_averaged == averaged and not one.is_image]
         return [subject.key for subject in chosen]
 
+    def subject_folders(self, subject: str) -> list[str]:
+        """Folders, below the working folder, of the prepared sessions of a subject."""
+        return [f"prepared/{key}" for key in self.subjects[subject].keys]
+
+    def subject_atlas(self, subject: str) -> list[str]:
+        """Folder of the atlas batch that labels a subject, where there is one."""
+        batch = self.atlas_batch_of.get(subject)
+        return [] if batch is None else [f"atlas/{batch}"]
+
     def subject_label_files(self, subject: str) -> dict[str, str]:
         """Own label file of a subject and of its sessions."""
         member = self.by_key[subject].labels

@@ -12,6 +12,7 @@ include: "rules/common.smk"
 include: "rules/prepare.smk"
 include: "rules/template.smk"
 include: "rules/population.smk"
+include: "rules/sessions.smk"
 
 
 if PLAN.given:
@@ -33,6 +34,7 @@ localrules:
     pairwise,
     template,
     population,
+    sessions,
     atlas,
     tables,
     statistics,
@@ -59,6 +61,11 @@ rule template:
 rule population:
     input:
         POPULATION,
+
+
+rule sessions:
+    input:
+        SESSIONS,
 
 
 rule atlas:

@@ -1,6 +1,7 @@
 """Plan of the study and the paths that several rule files share."""
 
 import os
+import re
 import sys
 
 # the scripts find regcore beside this workflow, installed or not
@@ -38,6 +39,10 @@ POPULATION = [
 PRIORS = {
     name: str(path) for name, path in PLAN.layout.priors(STUDY.atlas.name).items()
 }
+SESSIONS = [
+    f"{WORK}/{folder}"
+    for folder in PLAN.folders("sessions", "chained", "propagated", "accumulated")
+]
 ATLAS = [
     *(f"{WORK}/{folder}" for folder in PLAN.folders("atlas")),
     *(PRIORS.values() if PLAN.makes_priors else []),
@@ -54,6 +59,7 @@ EVERYTHING = [
             *(f"{WORK}/{folder}" for folder in PLAN.folders("strata")),
         ],
         "population": POPULATION,
+        "sessions": SESSIONS,
         "atlas": ATLAS,
         "tables": [*TABLES, f"{RESULTS}/tables/runtime.tsv"],
         "statistics": STATISTICS,
@@ -71,3 +77,4 @@ wildcard_constraints:
     design=r"[A-Za-z0-9]+",
     iteration=r"\d\d",
     atlas=r"atlas-[A-Za-z0-9]+",
+    subject=r"sub-[A-Za-z0-9+]+",

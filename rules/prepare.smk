@@ -30,6 +30,8 @@ rule prepare_member:
         f"{LOGS}/prepare_member/{{key}}.log",
     benchmark:
         f"{BENCHMARKS}/prepare_member/{{key}}.tsv"
+    wildcard_constraints:
+        key="|".join(map(re.escape, PLAN.images)),
     conda:
         "environment.yaml"
     threads: STUDY.threads

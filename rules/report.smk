@@ -36,7 +36,10 @@ rule list_quarantine:
             for folder in PLAN.folders(
                 "prepared",
                 "library",
+                "sessions",
                 "population",
+                "chained",
+                "accumulated",
                 "template_library",
                 "atlas",
                 "validation",

@@ -45,6 +45,7 @@ rule collect_tables:
             f"{WORK}/{folder}"
             for folder in PLAN.folders(
                 "population",
+                "sessions",
                 "template_library",
                 "atlas",
                 "validation",
@@ -52,6 +53,9 @@ rule collect_tables:
                 "measured",
                 "influence",
                 "strata",
+                "propagated",
+                "accumulated",
+                "followed",
             )
         ],
         template=f"{WORK}/template/{PLAN.last}" if PLAN.uses_template else [],
@@ -70,7 +74,7 @@ rule collect_tables:
     params:
         regcore=PLAN.version,
         tables=PLAN.tables,
-        covariates=PLAN.covariates(),
+        covariates=PLAN.covariates(sessions=True),
         names=PLAN.label_names_files,
     script:
         "../scripts/collect_tables.py"

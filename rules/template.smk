@@ -70,8 +70,11 @@ rule register_batch:
         runtime=lambda wildcards, attempt: PLAN.minutes(attempt),
     params:
         regcore=PLAN.version,
-        fingerprint=lambda wildcards: fingerprint(PLAN.stage(wildcards.iteration)),
+        fingerprint=lambda wildcards: fingerprint(
+            PLAN.stage(wildcards.iteration), STUDY.cohort.channels
+        ),
         stage=lambda wildcards: PLAN.stage(wildcards.iteration),
+        channels=STUDY.cohort.channels,
     script:
         "../scripts/register_batch.py"
 

@@ -14,5 +14,6 @@ with job(snakemake.log[0], snakemake.threads):
         stage=snakemake.params.stage,
         sharpen_copy=snakemake.params.sharpen,
         stop_mm=snakemake.params.stop_mm,
-        symmetric=snakemake.params.symmetric,
+        symmetric=snakemake.params.get("symmetric", False),
+        subject=snakemake.params.get("subject", False),
     )

@@ -10,5 +10,6 @@ with job(snakemake.log[0], snakemake.threads):
         paths(snakemake.input.prepared),
         output=Path(snakemake.output[0]),
         spacing_mm=snakemake.params.spacing_mm,
-        symmetric=snakemake.params.symmetric,
+        symmetric=snakemake.params.get("symmetric", False),
+        subject=snakemake.params.get("subject", False),
     )

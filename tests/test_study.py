@@ -96,8 +96,8 @@ def test_config_is_refused_in_one_line(change: dict[str, Any], message: str) -> 
 
 def test_config_file_holds_every_default() -> None:
     written = yaml.safe_load((ROOT / "config.yaml").read_text())
-    stages = {"stages": written["template"]["stages"]}
-    assert Study.from_dict(written) == Study.from_dict({"cohort": written["cohort"], "template": stages})
+    stages = {name: {"stages": written[name]["stages"]} for name in ("template", "sessions")}
+    assert Study.from_dict(written) == Study.from_dict({"cohort": written["cohort"], **stages})
 
 
 def test_config_file_names_every_key() -> None:

@@ -139,7 +139,9 @@ def convergence_row(
 def has_converged(rows: Sequence[Mapping[str, Any]], threshold_mm: float = 0.1) -> bool:
     """Whether the last iteration's shape update is at most `threshold_mm`, RMS over the foreground.
 
-    A stage's first iteration never stops a build: its update says how far the stage before had come.
+    So must be what its registrations moved the members by, where a linear stage says so (`rms_motion_mm`): a
+    rigid stage never changes the template's shape. A stage's first iteration never stops a build: its update
+    says how far the stage before had come.
 
     Examples
     --------
@@ -148,10 +150,13 @@ def has_converged(rows: Sequence[Mapping[str, Any]], threshold_mm: float = 0.1) 
     True
     >>> has_converged([first | {"rms_shape_update_mm": 0.05}])
     False
+    >>> has_converged([first, first | {"rms_shape_update_mm": 0.0, "rms_motion_mm": 0.4}])
+    False
     """
     if len(rows) < 2 or rows[-1]["stage"] != rows[-2]["stage"]:
         return False
-    return bool(rows[-1]["rms_shape_update_mm"] <= threshold_mm)
+    motion = rows[-1].get("rms_motion_mm") or 0.0
+    return bool(max(rows[-1]["rms_shape_update_mm"], motion) <= threshold_mm)
 
 
 def sharpness(image: Image, mask: Image) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -43,6 +43,8 @@ class Member:
     covariates : dict
         The other columns of the table: numbers where the whole column is numbers, None where
         a value is missing.
+    channels : dict
+        Further images by their name, such as ``T2w``, that lie where the image does, on any grid.
 
     Examples
     --------
@@ -56,6 +58,7 @@ class Member:
     mask: Path | None = None
     labels: Path | None = None
     covariates: dict[str, Covariate] = field(default_factory=dict)
+    channels: dict[str, Path] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
@@ -82,6 +85,7 @@ def read_cohort(
     *,
     entities: Mapping[str, str] | None = None,
     masks_from: str | os.PathLike[str] | None = None,
+    channels: Sequence[str] = (),
 ) -> list[Member]:
     """List the members of a cohort in the order of their keys; no image is opened.
 
@@ -102,6 +106,9 @@ def read_cohort(
         Which images where a subject has several, for example ``{"run": "1"}``.
     masks_from : path, optional
         BIDS derivatives folder with a ``desc-brain_mask`` or other ``_mask`` image of the members.
+    channels : sequence of str
+        Further images of each member: columns of the table, or suffixes in the BIDS folder. Members may lack
+        them.
 
     Returns
     -------
@@ -125,11 +132,16 @@ def read_cohort(
     """
     source = Path(source)
     if is_folder(source):
-        members = _from_bids(source, suffix, labels_from, labels_description, entities or {}, masks_from)
+        members = _from_bids(
+            source, suffix, labels_from, labels_description, entities or {}, masks_from, channels
+        )
     elif is_file(source):
-        members = _from_table(source)
+        members = _from_table(source, channels)
     else:
         raise InputError(f"{source}: expected a BIDS folder or a table, found nothing there")
+    for name in channels:
+        if not any(name in member.channels for member in members):
+            raise InputError(f"{source}: expected an image {name} of at least one member, found none")
     return sorted(members, key=lambda member: (member.participant, member.session or ""))
 
 
@@ -173,12 +185,12 @@ def typed(values: Iterable[str]) -> list[Covariate]:
     return list(texts)
 
 
-def _from_table(path: Path) -> list[Member]:
+def _from_table(path: Path, channels: Sequence[str]) -> list[Member]:
     columns, rows = read_rows(path)
-    require_columns(path, columns, ("participant_id", "image"))
+    require_columns(path, columns, ("participant_id", "image", *channels))
     if not rows:
         raise InputError(f"{path}: expected a row for each image, found none")
-    covariates = _covariates(columns, [row for _, row in rows])
+    covariates = _covariates([name for name in columns if name not in channels], [row for _, row in rows])
     members: list[Member] = []
     lines: dict[str, int] = {}
     for (line, row), known in zip(rows, covariates, strict=True):
@@ -198,7 +210,9 @@ def _from_table(path: Path) -> list[Member]:
         mask, labels = (
             _listed_file(path.parent, row.get(role, ""), role, where) for role in ("mask", "labels")
         )
-        members.append(Member(participant, session, image, mask, labels, known))
+        further = {name: _listed_file(path.parent, row[name], name, where) for name in channels}
+        present = {name: file for name, file in further.items() if file is not None}
+        members.append(Member(participant, session, image, mask, labels, known, present))
     return members
 
 
@@ -220,6 +234,7 @@ def _from_bids(
     labels_description: str | None,
     entities: Mapping[str, str],
     masks_from: str | os.PathLike[str] | None,
+    channels: Sequence[str],
 ) -> list[Member]:
     labels_folder, masks_folder = _derivatives(source, labels_from), _derivatives(source, masks_from)
     table = source / "participants.tsv"
@@ -238,7 +253,10 @@ def _from_bids(
             covariates.update(_session_covariates(source, folder.name, session))
         mask = _beside(masks_folder, folder, "mask", {}, image)
         labels = _beside(labels_folder, folder, "dseg", wanted_labels, image)
-        members.append(Member(participant, session, image, mask, labels, covariates))
+        prefer = parse_name(image.name)
+        further = {name: find_image(folder, name, {}, prefer=prefer) for name in channels}
+        present = {name: file for name, file in further.items() if file is not None}
+        members.append(Member(participant, session, image, mask, labels, covariates, present))
     if not members:
         asked = f"sub-*/anat/sub-*_{entities_text(entities)}{suffix}.nii.gz"
         raise InputError(f"{source}: expected a BIDS folder with {asked}, found no such image")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from regcore.errors import InputError
+from regcore.io.cohort import ROLES
 from regcore.io.files import is_file, is_folder
 from regcore.io.limits import LARGEST_IMAGE_GB
 from regcore.registration.presets import preset
@@ -19,7 +20,23 @@ _DEFAULT = RegistrationSettings()
 _ATLAS_TO_MEMBER = RegistrationSettings(
     linear=(), deformable=DeformableSettings(shrink=(1,), iterations=(15,))
 )
-TARGETS = ("pairwise", "template", "population", "atlas", "tables", "statistics", "report")
+TARGETS = ("pairwise", "template", "population", "sessions", "atlas", "tables", "statistics", "report")
+
+
+@dataclass(frozen=True)
+class ChannelSettings:
+    """How much a further image of each member counts, and by which measure.
+
+    Parameters
+    ----------
+    weight : float
+        Factor of its measure; that of the first image counts 1.
+    metric : str, optional
+        Measure of this image, in every stage; that of the stage if None.
+    """
+
+    weight: float = 1.0
+    metric: str | None = None
 
 
 @dataclass(frozen=True)
@@ -38,6 +55,8 @@ class CohortSettings:
         Derivative folders with labels and masks of the members, and the ``desc-`` of the labels.
     label_names : str, optional
         Table with `index` and `name`; found beside the labels if it is not given.
+    channels : dict
+        Further images of each member, by their suffix or column.
     """
 
     source: str = ""
@@ -47,6 +66,7 @@ class CohortSettings:
     labels_description: str | None = None
     masks_from: str | None = None
     label_names: str | None = None
+    channels: dict[str, ChannelSettings] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -168,6 +188,44 @@ class TemplateSettings:
             for stage in self.stages
             for _ in range(min(stage.repeats, 1) if stage.name in self.held else stage.repeats)
         )
+
+
+@dataclass(frozen=True)
+class SessionsSettings(TemplateSettings):
+    """How the sessions of a subject become its own template, and what is followed from session to session.
+
+    The keys of `TemplateSettings` are those of the subject's template; its `name` is that of the subject's
+    space in file names.
+
+    Parameters
+    ----------
+    order_by : str, optional
+        Column of the cohort's table (a date, an age) that orders the sessions; their identifiers if None.
+    baseline : str
+        ``first`` of the usable sessions of each subject, or the identifier of a session; subjects without
+        that session have no baseline.
+    labels_from : str
+        Whose own labels are carried to the other sessions of a subject: those of the ``first`` session that
+        has any, or the majority of ``all``.
+    accumulate : str, optional
+        Column of the cohort's table with a map of each session, such as a dose, to be added up.
+    accumulation : str
+        ``value``: a point keeps its value, as of a dose; ``amount``: a volume keeps its integral, as of an
+        amount per volume.
+    histogram_step : float, optional
+        Width of a bin of the histograms, in the map's unit; a hundredth of each subject's largest value if
+        None.
+    """
+
+    name: str = "subject"
+    sharpen: bool = False
+    stop_mm: float = 0.05
+    order_by: str | None = None
+    baseline: str = "first"
+    labels_from: str = "first"
+    accumulate: str | None = None
+    accumulation: str = "value"
+    histogram_step: float | None = None
 
 
 @dataclass(frozen=True)
@@ -430,6 +488,7 @@ class Study:
     privacy: PrivacySettings = PrivacySettings()
     prepare: PrepareSettings = PrepareSettings()
     template: TemplateSettings = TemplateSettings()
+    sessions: SessionsSettings = SessionsSettings()
     population: PopulationSettings = PopulationSettings()
     atlas: AtlasSettings = AtlasSettings()
     pairwise: PairwiseSettings = PairwiseSettings()
@@ -468,6 +527,11 @@ class Study:
         asked = bool({"template", "population", "statistics"} & set(self.targets))
         return asked or ("atlas" in self.targets and self.atlas.needs_template)
 
+    @property
+    def uses_sessions(self) -> bool:
+        """Whether the sessions of a subject become one member of the cohort."""
+        return "sessions" in self.targets
+
     def _check_targets(self) -> None:
         if "atlas" in self.targets and not (self.atlas.participants or self.atlas.table):
             raise InputError(
@@ -482,11 +546,27 @@ class Study:
         if "statistics" in self.targets and not self.statistics.designs:
             raise InputError("config statistics.designs: expected a design for this target, found none")
         self._check_given()
-        names = [stage.name for stage in self.template.stages]
-        if len(set(names)) < len(names):
-            raise InputError(f"config template.stages: expected each name once, found {', '.join(names)}")
-        if self.uses_template and not self.template.iterations:
-            raise InputError("config template.stages: expected at least one iteration, found none")
+        taken = {self.cohort.suffix, *ROLES} & set(self.cohort.channels)
+        if taken:
+            raise InputError(
+                f"config cohort.channels: expected other names than {self.cohort.suffix} and "
+                f"{', '.join(ROLES)}, found {sorted(taken)[0]}"
+            )
+        for section, settings, used in (
+            ("template", self.template, self.uses_template),
+            ("sessions", self.sessions, self.uses_sessions),
+        ):
+            names = [stage.name for stage in settings.stages]
+            if len(set(names)) < len(names):
+                raise InputError(
+                    f"config {section}.stages: expected each name once, found {', '.join(names)}"
+                )
+            if used and not settings.iterations:
+                raise InputError(f"config {section}.stages: expected at least one iteration, found none")
+        if self.uses_sessions and self.sessions.name == self.template.name:
+            raise InputError(
+                f"config sessions.name: expected another name than the template's, found {self.sessions.name}"
+            )
 
     def _check_given(self) -> None:
         template = self.template
@@ -528,6 +608,7 @@ _SECTIONS: dict[str, type[Any]] = {
     "dataset": DatasetSettings,
     "prepare": PrepareSettings,
     "template": TemplateSettings,
+    "sessions": SessionsSettings,
     "population": PopulationSettings,
     "atlas": AtlasSettings,
     "pairwise": PairwiseSettings,
@@ -551,8 +632,10 @@ def _section(name: str, value: Any) -> Any:
 def _value(section: str, key: str, value: Any) -> Any:
     if key in ("registration", "library_registration"):
         return registration_settings(f"{section}.{key}", value)
+    if key == "channels":
+        return {name: ChannelSettings(**(entry or {})) for name, entry in value.items()}
     if key == "stages":
-        return tuple(_stage(f"template.stages[{index}]", entry) for index, entry in enumerate(value))
+        return tuple(_stage(f"{section}.stages[{index}]", entry) for index, entry in enumerate(value))
     if key == "designs":
         return {name: DesignSettings(**entry) for name, entry in value.items()}
     return tuple(value) if isinstance(value, list) else value

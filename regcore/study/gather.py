@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from regcore.errors import InputError
 from regcore.groupwise import (
     PartialSum,
@@ -24,9 +26,10 @@ from regcore.io.itk import write_transform
 from regcore.io.nifti import read_image, write_image
 from regcore.io.tables import read_json, write_json
 from regcore.resample import resample
+from regcore.study.channels import gather_channels
 from regcore.study.integrity import seal_folder, verify_folder
 from regcore.study.job import LOGGER
-from regcore.study.manifest import read_manifest, usable_members
+from regcore.study.manifest import nobody, read_manifest, usable_members
 from regcore.study.template import DRIFT, PARTIAL, PASSED, read_drift
 from regcore.transforms import Transform, identity
 
@@ -44,6 +47,7 @@ def gather_template(
     sharpen_copy: bool,
     stop_mm: float,
     symmetric: bool = False,
+    subject: bool = False,
 ) -> None:
     """Average what the batches bring, move the average to the middle of the population, judge convergence.
 
@@ -54,8 +58,9 @@ def gather_template(
     previous : sequence of Path
         Folder of the template of the iteration before; empty for the first average.
     output : Path
-        Folder for `template.nii.gz`, `target.nii` (what the next iteration registers to), `update.h5`,
-        `drift.npz`, `convergence.json` (all iterations so far) and `registrations.json`.
+        Folder for `template.nii.gz`, `target.nii` and `target_channel_*.nii` (what the next iteration
+        registers to), `update.h5`, `drift.npz`, `convergence.json` (all iterations so far) and
+        `registrations.json`.
     iteration : int
         Number, 0 for the first average.
     stage : str
@@ -66,7 +71,13 @@ def gather_template(
         Shape update (RMS, mm) at which the stage stops.
     symmetric : bool
         Whether every member counts with its mirror.
+    subject : bool
+        Whether it is one of many subjects' templates; without any usable session `convergence.json` says so.
     """
+    if subject and nobody(registered):
+        write_json(output / STATE, {"rows": [], "stopped": None, "empty": True})
+        seal_folder(output)
+        return
     before: dict[str, Any] = {"rows": [], "stopped": None}
     if previous:
         verify_folder(previous[0])
@@ -92,12 +103,16 @@ def gather_template(
         similarities = [entry["quality"]["similarity_after"] for _, _, entry in members]
         last = read_image(previous[0] / TEMPLATE)
         row = convergence_row(iteration, stage, last, template, partial, update, similarities)
-        rows.append(row | {"passed_through": False})
+        # a linear stage can still move members where the template's shape rests
+        motions = [entry["motion_mm"] for _, _, entry in members if "motion_mm" in entry]
+        motion = float(np.sqrt(np.mean(np.square(motions)))) if motions else None
+        rows.append(row | {"rms_motion_mm": motion, "passed_through": False})
         LOGGER.info("shape update %.4f mm RMS", row["rms_shape_update_mm"])
     stopped = stage if has_converged(rows, stop_mm) else None
     write_image(output / TEMPLATE, template)
     write_image(output / "target.nii", sharpen(template) if sharpen_copy else template)
     write_transform(output / "update.h5", update, partial.grid)
+    gather_channels(registered, update, output, sharpen_copy)
     write_json(
         output / ROWS,
         [

@@ -23,6 +23,7 @@ from regcore.io.nifti import read_image, read_mask, write_image
 from regcore.io.tables import read_json, write_json
 from regcore.preprocess import foreground_mask, normalise_intensity
 from regcore.resample import resample
+from regcore.study.channels import ChannelSums, gather_channels, read_channels
 from regcore.study.config import DatasetSettings
 from regcore.study.dataset import cohorts, template_description
 from regcore.study.gather import ROWS, STATE, TEMPLATE, read_partials
@@ -107,6 +108,7 @@ def start_batch(
     centre = np.array(read_json(grid_file)["centre"])
     entries: dict[str, Entry] = {}
     parts: list[PartialSum] = []
+    further = ChannelSums()
     for key, (folder, entry) in located(prepared).items():
         entries[key] = entry
         if entry["status"] != "ok":
@@ -125,6 +127,8 @@ def start_batch(
             LOGGER.info("%s: starts from %s", key, known[key])
         part = part_of(image, fixed.grid, transform)
         entries[key] = good(**kept) | write_part(output, key, transform, part, parts)
+        further.add(read_channels(folder, entry), fixed.grid, transform)
+    further.write(output)
     finish(output, entries, parts)
 
 
@@ -155,6 +159,7 @@ def hold_template(
     row = convergence_row(iteration, stage, template, template, partial, identity(), similarities)
     rows = [*read_json(previous / STATE)["rows"], row | {"passed_through": False}]
     _write_state(output, template, sharpen_copy, rows)
+    gather_channels(registered, identity(), output, sharpen_copy)
     write_json(
         output / ROWS,
         [

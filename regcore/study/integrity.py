@@ -13,7 +13,7 @@ from regcore.io.tables import read_json, write_json
 CHECKSUMS = "checksums.json"
 DAMAGED = "damaged"
 # folders of the working folder whose jobs publish transforms beside their output
-PUBLISHERS = ("population", "pairwise")
+PUBLISHERS = ("sessions", "population", "chained", "pairwise")
 
 
 def seal_folder(folder: Path) -> None:

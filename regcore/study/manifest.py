@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from regcore.errors import DamagedFileError, InputError
+from regcore.image import Image
 from regcore.io.tables import read_json, write_json
 from regcore.space import Grid
 from regcore.study.integrity import seal_folder, verify_folder
@@ -75,6 +77,25 @@ def usable_members(folders: Iterable[Path], what: str) -> list[tuple[Path, str, 
     if not found:
         raise InputError(f"{what}: expected at least one usable image, found none (see quarantine.tsv)")
     return found
+
+
+def content_digest(image: Image) -> str:
+    """SHA-256 of an image's voxels and grid, to know it again under any name."""
+    return hashlib.sha256(image.data.tobytes() + image.grid.affine.tobytes()).hexdigest()
+
+
+def by_content(folders: Iterable[Path]) -> list[Path]:
+    """Folders of prepared images in an order that depends on their voxels alone, not on their names."""
+
+    def digests(folder: Path) -> list[str]:
+        return [str(entry.get("digest", "")) for entry in read_manifest(folder).values()]
+
+    return sorted(folders, key=digests)
+
+
+def nobody(folders: Iterable[Path]) -> bool:
+    """Whether no member of these folders went through."""
+    return not any(True for folder in folders for _ in usable(folder))
 
 
 def grid_to_dict(grid: Grid) -> dict[str, Any]:

@@ -78,7 +78,7 @@ def measure_batch(
         if entry["status"] != "ok":
             continue
         grid = read_grid(folder / entry["image"])
-        maps = _label_maps(key, grid, labels, fused, layout, atlas_name)
+        maps = label_maps(key, grid, labels, fused, layout, atlas_name)
         in_template = placed.get(key, {}).get("status") == "ok"
         for kind, image in maps.items():
             _measure(tables, key, kind, image, known.get(kind, {}), settings)
@@ -99,7 +99,7 @@ def measure_batch(
     write_manifest(output, entries)
 
 
-def _label_maps(
+def label_maps(
     key: str,
     grid: Grid,
     labels: Mapping[str, str],

@@ -26,6 +26,8 @@ class Layout:
         Name of the template.
     suffix : str
         Suffix of the images.
+    subject : str, optional
+        Key of the subject whose sessions' template this is, rather than one of a population.
 
     Examples
     --------
@@ -37,6 +39,7 @@ class Layout:
     results: Path
     template: str = "Study"
     suffix: str = "T1w"
+    subject: str | None = None
 
     @property
     def work(self) -> Path:
@@ -54,6 +57,8 @@ class Layout:
 
     def of_template(self, ending: str, entities: str = "") -> Path:
         """File of the template, named as BIDS and TemplateFlow do; `entities` such as ``_atlas-A``."""
+        if self.subject is not None:
+            return self.member(self.subject, f"space-{self.template}{entities}_{ending}")
         return self.results / f"tpl-{self.template}" / f"tpl-{self.template}{entities}_res-01_{ending}"
 
     @property
@@ -155,6 +160,14 @@ class Layout:
     def confidence(self, key: str, atlas: str) -> Path:
         """How sure the fused labels of a member are."""
         return self.member(key, f"atlas-{atlas}_desc-confidence_probseg.nii.gz")
+
+    def propagated(self, key: str) -> Path:
+        """Labels carried to a session from the other sessions of its subject."""
+        return self.member(key, "desc-propagated_dseg.nii.gz")
+
+    def accumulated(self, key: str, name: str) -> Path:
+        """Sum over the sessions of a subject of a map of this name."""
+        return self.member(key, f"space-{self.template}_desc-sum_{name}.nii.gz")
 
     def priors(self, atlas: str) -> dict[str, Path]:
         """What the atlases say about the template: `labels`, `confidence`, `probabilities`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +24,7 @@ from regcore.study.atlases import Atlas, read_atlases
 from regcore.study.config import (
     StatisticsSettings,
     Study,
+    TemplateSettings,
     TemplateStage,
     existing_path,
     find_participants,
@@ -31,6 +32,7 @@ from regcore.study.config import (
 from regcore.study.designs import plan_design
 from regcore.study.outputs import Layout, find_given, known_transform
 from regcore.study.stratify import Stratum, stratify
+from regcore.study.subjects import Subject, group_sessions
 
 HEADERS_READ = 5
 MOST_A_BATCH = 8
@@ -88,6 +90,11 @@ def endpoint_name(endpoint: str) -> str:
     return name if 0 < len(name) <= LONGEST_NAME else f"image{digest}"
 
 
+def numbered(settings: TemplateSettings) -> list[str]:
+    """Names of the iterations of a template: ``01``, ``02``, ..."""
+    return [f"{number:02d}" for number in range(1, len(settings.iterations) + 1)]
+
+
 def chunk(items: Sequence[Any], size: int, names: Sequence[str], prefix: str) -> dict[str, list[Any]]:
     """Items in batches: named by their item if alone, else by a running number.
 
@@ -119,7 +126,8 @@ class Plan:
     ----------
     study : Study
     members : list of Member
-        The cohort.
+        The images of the cohort. Where sessions become subjects first, the members of the population are
+        these subjects.
     aliases : mapping, optional
         Pseudonym, under which `members` go, of every participant that the configuration may name.
     """
@@ -131,11 +139,22 @@ class Plan:
         """Where published files lie."""
         return Layout(Path(self.study.results), self.study.template.name, self.study.cohort.suffix)
 
+    def within(self, subject: str) -> Layout:
+        """Where the files in the space of a subject lie."""
+        return Layout(Path(self.study.results), self.study.sessions.name, self.study.cohort.suffix, subject)
+
     def __init__(
         self, study: Study, members: Sequence[Member], aliases: Mapping[str, str] | None = None
     ) -> None:
         self.aliases = dict(aliases or {})
         study = self.study = replace(study, **self._renamed(study)) if aliases else study
+        self.images = {member.key: member for member in members}
+        self.subjects: dict[str, Subject] = {}
+        if study.uses_sessions:
+            source = Path(study.cohort.source)
+            grouped = group_sessions(members, study.sessions, source if source.is_dir() else source.parent)
+            self.subjects = {subject.key: subject for subject in grouped}
+            members = [subject.member(self.layout.work) for subject in grouped]
         self.members = list(members)
         self.keys = [member.key for member in members]
         self.by_key = {member.key: member for member in members}
@@ -143,8 +162,10 @@ class Plan:
         self.batch_size = size
         self.batches: dict[str, list[Member]] = chunk(self.members, size, self.keys, "b")
         self.batch_of = {member.key: batch for batch, each in self.batches.items() for member in each}
-        self.iterations = [f"{number:02d}" for number in range(1, len(study.template.iterations) + 1)]
+        self.iterations = numbered(study.template)
+        self.session_iterations = numbered(study.sessions)
         self.last = self.iterations[-1] if self.iterations else "00"
+        self.last_session = self.session_iterations[-1] if self.session_iterations else "00"
         self.atlases: list[Atlas] = []
         self.pair_batches: dict[str, list[Pair]] = {}
         if "atlas" in study.targets:
@@ -196,6 +217,7 @@ class Plan:
             cohort.labels_description,
             entities=cohort.entities,
             masks_from=cohort.masks_from,
+            channels=list(cohort.channels),
         )
         for key, text in (
             ("cohort.label_names", cohort.label_names),
@@ -234,8 +256,8 @@ class Plan:
     # cohort
 
     def member(self, key: str) -> Member:
-        """A member, only with what preparing it depends on."""
-        return replace(self.by_key[key], labels=None, covariates={})
+        """An image of the cohort, only with what preparing it depends on."""
+        return replace(self.images[key], labels=None, covariates={})
 
     def keys_of(self, batch: str) -> list[str]:
         """Members of a batch."""
@@ -246,35 +268,64 @@ class Plan:
         return {m.key: os.fspath(m.labels) for m in self.batches[batch] if m.labels is not None}
 
     def images_of(self, key: str) -> list[str]:
-        """Image and mask file of a member."""
-        files = (self.by_key[key].image, self.by_key[key].mask)
+        """Image and mask file of an image of the cohort."""
+        files = (self.images[key].image, self.images[key].mask, *self.images[key].channels.values())
         return [os.fspath(path) for path in files if path is not None]
 
     def labels_of(self, batch: str) -> list[str]:
         """Label files of a batch."""
-        return [os.fspath(member.labels) for member in self.batches[batch] if member.labels is not None]
+        return self.outside(member.labels for member in self.batches[batch])
+
+    def outside(self, files: Iterable[Path | None]) -> list[str]:
+        """Those of some files that no job of this study makes together with an image."""
+        work = self.layout.work
+        return [os.fspath(file) for file in files if file is not None and not file.is_relative_to(work)]
 
     def image_by_member(self) -> dict[str, str]:
-        """Image file of every member; its name says who it is, so that pseudonyms stand alone."""
-        if self.aliases:
-            return {key: key for key in self.keys}
-        return {member.key: os.fspath(member.image) for member in self.members}
+        """Image file of every member and session; its name says who it is: pseudonyms stand alone."""
+        each_image = [*self.members, *self.images.values()]
+        return {each.key: each.key if self.aliases else os.fspath(each.image) for each in each_image}
 
     @property
     def has_labels(self) -> bool:
         """Whether any member has labels of its own."""
         return any(member.labels is not None for member in self.members)
 
-    def covariates(self) -> list[dict[str, Any]]:
-        """A row a member: identifiers and covariates."""
+    def covariates(self, sessions: bool = False) -> list[dict[str, Any]]:
+        """A row a member: identifiers and covariates; then a row a session of the subjects, if asked for."""
+        members = list(self.members)
+        if sessions:
+            members += [each for one in self.subjects.values() if not one.is_image for each in one.sessions]
         return [
             {
                 "participant_id": f"sub-{member.participant}",
                 "session_id": None if member.session is None else f"ses-{member.session}",
                 **member.covariates,
             }
-            for member in self.members
+            for member in members
         ]
+
+    # sessions
+
+    def subject_names(self, averaged: bool) -> list[str]:
+        """Subjects with several sessions, or those whose one session is taken as it is."""
+        chosen = [one for one in self.subjects.values() if one.is_averaged == averaged and not one.is_image]
+        return [subject.key for subject in chosen]
+
+    def subject_folders(self, subject: str) -> list[str]:
+        """Folders, below the working folder, of the prepared sessions of a subject."""
+        return [f"prepared/{key}" for key in self.subjects[subject].keys]
+
+    def subject_atlas(self, subject: str) -> list[str]:
+        """Folder of the atlas batch that labels a subject, where there is one."""
+        batch = self.atlas_batch_of.get(subject)
+        return [] if batch is None else [f"atlas/{batch}"]
+
+    def subject_label_files(self, subject: str) -> dict[str, str]:
+        """Own label file of a subject and of its sessions."""
+        member = self.by_key[subject].labels
+        own = {} if member is None else {subject: os.fspath(member)}
+        return own | self.subjects[subject].labels
 
     # template
 
@@ -283,9 +334,10 @@ class Plan:
         """Whether anything asked for needs the template."""
         return self.study.uses_template
 
-    def stage(self, iteration: str) -> TemplateStage:
+    def stage(self, iteration: str, of: TemplateSettings | None = None) -> TemplateStage:
         """Settings of an iteration; how many follow it does not matter to it."""
-        return replace(self.study.template.iterations[int(iteration) - 1], repeats=1)
+        stages = (of or self.study.template).iterations
+        return replace(stages[int(iteration) - 1], repeats=1)
 
     @cached_property
     def given(self) -> dict[str, Path]:
@@ -307,9 +359,9 @@ class Plan:
         found = ((key, known_transform(folder, suffix, key)) for key in self.keys_of(batch))
         return {key: os.fspath(path) for key, path in found if path is not None}
 
-    def stage_name(self, iteration: str) -> str:
+    def stage_name(self, iteration: str, of: TemplateSettings | None = None) -> str:
         """Name of the stage of an iteration; the first average is only centred."""
-        return "centre" if iteration == "00" else self.stage(iteration).name
+        return "centre" if iteration == "00" else self.stage(iteration, of).name
 
     def before(self, iteration: str) -> str:
         """Name of the iteration before."""
@@ -355,6 +407,11 @@ class Plan:
         keys = [key for key in self.keys if key not in own] or self.keys
         count = min(atlas.template_library, len(keys))
         return [keys[(2 * number + 1) * len(keys) // (2 * count)] for number in range(count)]
+
+    @property
+    def atlas_labels(self) -> list[str]:
+        """Label files of the atlases."""
+        return self.outside(atlas.labels for atlas in self.atlases)
 
     def library_atlas(self, key: str) -> Atlas:
         """An atlas from the table."""
@@ -406,7 +463,7 @@ class Plan:
     def label_names_files(self) -> dict[str, str]:
         """Tables of label names: of the members' own labels (``own``) and of the atlases (``atlas``)."""
         own = self.study.cohort.label_names
-        labels = next((member.labels for member in self.members if member.labels is not None), None)
+        labels = next((each.labels for each in self.images.values() if each.labels is not None), None)
         if own is None and labels is not None:
             own = _beside(labels)
         atlas = self.study.atlas.label_names
@@ -449,7 +506,7 @@ class Plan:
     def _endpoint(self, text: str, key: str) -> str:
         name = self.alias(text)
         full = name if name.startswith("sub-") else f"sub-{name}"
-        if full in self.by_key:
+        if full in self.by_key or full in self.images:
             return full
         if not is_file(Path(text)):
             raise InputError(f"{key}: expected one member of the cohort or an image file, found {text!r}")
@@ -458,12 +515,12 @@ class Plan:
     def pair_members(self, batch: str) -> list[str]:
         """Members that a batch of pairs reads."""
         ends = [end for pair in self.pair_batches[batch] for end in (pair.fixed, pair.moving)]
-        return sorted({end for end in ends if end in self.by_key})
+        return sorted({end for end in ends if end in self.by_key or end in self.images})
 
     def pair_files(self, batch: str) -> list[str]:
         """Files outside the cohort that a batch of pairs reads."""
         ends = [end for pair in self.pair_batches[batch] for end in (pair.fixed, pair.moving)]
-        return sorted({end for end in ends if end not in self.by_key})
+        return sorted({end for end in ends if end not in self.by_key and end not in self.images})
 
     # statistics
 
@@ -524,6 +581,12 @@ class Plan:
             names.append("overlap")
         if self.validated_atlases:
             names.append("atlas_validation")
+        if self.subjects:
+            names.append("sessions")
+        if any(subject.is_averaged and subject.labels for subject in self.subjects.values()):
+            names.append("propagation")
+        if any(subject.maps for subject in self.subjects.values()):
+            names += ["accumulated", "histograms"]
         return names
 
     @cached_property
@@ -544,8 +607,14 @@ class Plan:
 
     def folders(self, *kinds: str) -> list[str]:
         """Working folders of all batches of these kinds, as far as the targets lead to them."""
+        subjects = self.subjects.values()
         made = {
-            "prepared": self.keys,
+            "prepared": list(dict.fromkeys([*self.images, *self.keys])),
+            "sessions": [subject.key for subject in subjects if subject.is_averaged],
+            "chained": list(self.subjects) if self.uses_template else [],
+            "propagated": list(self.subjects),
+            "accumulated": [subject.key for subject in subjects if subject.maps],
+            "followed": list(self.subjects),
             "population": list(self.batches) if self.uses_template else [],
             "morphometry": list(self.batches) if self.uses_template else [],
             "measured": list(self.batches) if self.measured else [],
@@ -564,7 +633,9 @@ class Plan:
     @cached_property
     def voxels(self) -> int:
         """Voxels of the largest image, from the headers of the largest files."""
-        largest = sorted((member.image for member in self.members), key=lambda path: -path.stat().st_size)
+        largest = sorted(
+            (member.image for member in self.images.values()), key=lambda path: -path.stat().st_size
+        )
         sizes = []
         for path in largest[:HEADERS_READ]:
             try:

@@ -22,10 +22,11 @@ from regcore.preprocess import foreground_mask, is_stripped
 from regcore.registration.folds import make_diffeomorphic
 from regcore.resample import coverage, resample
 from regcore.space import Grid
+from regcore.study.channels import ChannelSums, publish_warped_channels, read_channels
 from regcore.study.config import PopulationSettings
 from regcore.study.integrity import verify_folder
 from regcore.study.job import LOGGER
-from regcore.study.manifest import Entry, good, located, read_manifest, set_aside, write_manifest
+from regcore.study.manifest import Entry, good, located, nobody, read_manifest, set_aside, write_manifest
 from regcore.study.outputs import SOURCE, Layout, describe, sidecar
 from regcore.study.quality import map_quality, similarity
 from regcore.study.template import PARTIAL
@@ -62,6 +63,9 @@ def population_batch(
         Table with the names of these labels.
     settings : PopulationSettings
     """
+    if nobody([registered]):
+        write_manifest(output, read_manifest(registered))
+        return
     verify_folder(template)
     fixed = read_image(template / "template.nii.gz")
     mask = foreground_mask(fixed)
@@ -70,6 +74,7 @@ def population_batch(
     table = LabelTable() if names is None else read_label_table(names)
     entries: dict[str, Entry] = {}
     parts: list[PartialSum] = []
+    further = ChannelSums()
     for key, before in read_manifest(registered).items():
         entries[key] = before
         if before["status"] != "ok":
@@ -92,18 +97,21 @@ def population_batch(
             "similarity_after": similarity(fixed, warped),
             **map_quality(_displacement(forward), _displacement(backward)),
         }
-        _publish(layout, key, warped, mask, forward, backward, quality, original["digest"])
+        publish_member(layout, key, warped, mask, forward, backward, quality, original["digest"])
+        others = further.add(read_channels(folder, original), fixed.grid, forward, mode)
+        publish_warped_channels(layout, key, others)
         entries[key] = good(quality=quality)
         if key in labels:
             entries[key] |= _publish_labels(layout, key, Path(labels[key]), fixed.grid, forward, table)
         LOGGER.info("%s: similarity %.4f", key, quality["similarity_after"])
+    further.write(output)
     if parts:
         write_arrays(output / PARTIAL, parts[0].to_arrays())
     write_manifest(output, entries)
 
 
 def both_ways(transform: Transform, grid: Grid) -> tuple[Chain, Chain]:
-    """A transform as affine after displacement, and its inverse; neither folds.
+    """A transform as affine after displacement, and its inverse; neither folds. An affine stays alone.
 
     Parameters
     ----------
@@ -115,9 +123,12 @@ def both_ways(transform: Transform, grid: Grid) -> tuple[Chain, Chain]:
     Returns
     -------
     forward, backward : Chain
-        ``(Affine, Displacement)`` and ``(Displacement, Affine)``.
+        ``(Affine, Displacement)`` and ``(Displacement, Affine)``, or each an affine.
     """
-    affine, displacement = split(transform, grid, affine=peel(transform)[0])
+    affine, rest = peel(transform)
+    if not rest.transforms:
+        return Chain((affine,)), Chain((affine.inverse(),))
+    displacement = split(transform, grid, affine=affine)[1]
     field = make_diffeomorphic(displacement.field)[0]
     inverse = make_diffeomorphic(invert(field))[0]
     return (
@@ -126,11 +137,11 @@ def both_ways(transform: Transform, grid: Grid) -> tuple[Chain, Chain]:
     )
 
 
-def _displacement(transform: Chain) -> Displacement:
-    return next(step for step in transform.transforms if isinstance(step, Displacement))
+def _displacement(transform: Chain) -> Displacement | None:
+    return next((step for step in transform.transforms if isinstance(step, Displacement)), None)
 
 
-def _publish(
+def publish_member(
     layout: Layout,
     key: str,
     warped: Image,
@@ -139,7 +150,22 @@ def _publish(
     backward: Chain,
     quality: Mapping[str, object],
     digest: str,
+    collapsed: Chain | None = None,
 ) -> None:
+    """Publish transforms, warped image and log-Jacobian maps of a member.
+
+    Parameters
+    ----------
+    layout : Layout
+    key : str
+    warped : Image
+        In the template's space.
+    forward, backward : Chain
+    quality : mapping
+        Goes beside the transform.
+    collapsed : Chain, optional
+        `forward` as one affine after one displacement, where it is a longer chain.
+    """
     write_transform(layout.forward(key), forward)
     write_transform(layout.backward(key), backward)
     about = {
@@ -158,7 +184,7 @@ def _publish(
         SkullStripped=is_stripped(warped),
     )
     for kind in ("abs", "rel"):
-        jacobian = log_jacobian(forward, warped.grid, kind == "rel", mask)
+        jacobian = log_jacobian(collapsed or forward, warped.grid, kind == "rel", mask)
         write_image(layout.log_jacobian(key, kind), jacobian, decimals=4)
         describe(
             layout.log_jacobian(key, kind),
@@ -169,7 +195,7 @@ def _publish(
                 if kind == "rel"
                 else ""
             ),
-            LogSize=log_size(forward, warped.grid, mask),
+            LogSize=log_size(collapsed or forward, warped.grid, mask),
             SpatialReference=layout.reference,
         )
 

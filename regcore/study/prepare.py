@@ -11,13 +11,13 @@ from regcore.errors import InputError
 from regcore.groupwise import foreground_box
 from regcore.image import Image
 from regcore.io.cohort import Member
-from regcore.io.files import file_digest
 from regcore.io.nifti import read_image, read_mask, write_image
-from regcore.io.screen import screen_member
+from regcore.io.screen import screen_image, screen_member
 from regcore.preprocess import correct_bias, foreground_mask, normalise_intensity
+from regcore.resample import resample
 from regcore.study.config import PrepareSettings
 from regcore.study.job import LOGGER
-from regcore.study.manifest import Entry, good, grid_to_dict, set_aside, write_manifest
+from regcore.study.manifest import Entry, content_digest, good, grid_to_dict, set_aside, write_manifest
 
 
 def prepare_image(image: Image, mask: Image | None, settings: PrepareSettings) -> tuple[Image, Image]:
@@ -44,6 +44,49 @@ def prepare_image(image: Image, mask: Image | None, settings: PrepareSettings) -
     if settings.brain_only:
         image = Image(np.where(mask.data != 0, image.data, np.float32(0)), image.grid)
     return image, mask
+
+
+def prepare_channels(
+    member: Member, mask: Image, output: Path, settings: PrepareSettings
+) -> dict[str, dict[str, str]]:
+    """Prepare the further images of a member; those that cannot be used are left out.
+
+    Parameters
+    ----------
+    member : Member
+    mask : Image
+        Foreground of its first image. The user's holds for all images; otherwise each has its own.
+    output : Path
+        Folder of the prepared member.
+    settings : PrepareSettings
+
+    Returns
+    -------
+    dict
+        For the member's manifest: `channels` (name to file) and `problems` (name to reason).
+    """
+    found: dict[str, str] = {}
+    problems: dict[str, str] = {}
+    for name, file in member.channels.items():
+        try:
+            image = _channel(file, mask, member.mask is not None, settings)
+        except InputError as error:
+            problems[name] = str(error)
+            continue
+        found[name] = f"{member.key}_{name}_image.nii"
+        write_image(output / found[name], image)
+    return {"channels": found, "problems": problems} if member.channels else {}
+
+
+def _channel(file: Path, mask: Image, given: bool, settings: PrepareSettings) -> Image:
+    reason = screen_image(file)
+    if reason is not None:
+        raise InputError(f"{file}: {reason}")
+    image = read_image(file)
+    inside = resample(mask, image.grid, None, "label")
+    if not inside.data.any():
+        raise InputError(f"{file}: expected an image that lies where the first does, found it elsewhere")
+    return prepare_image(image, inside if given else None, settings)[0]
 
 
 def prepare_member(member: Member, output: Path, settings: PrepareSettings) -> None:
@@ -76,5 +119,6 @@ def _prepare(member: Member, output: Path, settings: PrepareSettings) -> Entry:
     files: dict[str, Any] = {"image": f"{member.key}_image.nii", "mask": f"{member.key}_mask.nii.gz"}
     write_image(output / files["image"], image)
     write_image(output / files["mask"], mask)
-    digest = file_digest(member.image)
-    return good(**files, grid=grid_to_dict(image.grid), box=box.tolist(), digest=digest)
+    more = prepare_channels(member, mask, output, settings)
+    digest = content_digest(image)
+    return good(**files, digest=digest, grid=grid_to_dict(image.grid), box=box.tolist(), **more)

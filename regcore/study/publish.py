@@ -11,6 +11,7 @@ from regcore.image import Image
 from regcore.io.nifti import write_image
 from regcore.io.tables import read_json, write_json
 from regcore.preprocess import foreground_mask
+from regcore.study.channels import publish_channel_templates
 from regcore.study.config import DatasetSettings
 from regcore.study.dataset import template_description
 from regcore.study.gather import STATE, read_partials
@@ -24,10 +25,10 @@ def publish_template(
     template: Path,
     files: Mapping[str, Path],
     layout: Layout,
-    about: DatasetSettings,
+    about: DatasetSettings | None = None,
     symmetric: bool = False,
     strata: Sequence[Stratum] = (),
-) -> None:
+) -> tuple[Image, Image]:
     """Average the published images and certify that the average is unbiased.
 
     Parameters
@@ -37,15 +38,20 @@ def publish_template(
     template : Path
         Folder of the template of the last iteration, for its convergence.
     files : mapping
-        Output files, as `Layout.published` names them.
+        Output files, as `Layout.published` names them; a subject's template has no `description`.
     layout : Layout
-        Where the template lies.
-    about : DatasetSettings
-        What the template says about itself.
+        Names of the template, and of the templates of further images.
+    about : DatasetSettings, optional
+        What the template says about itself, where it has a description.
     symmetric : bool
         Whether every member counts with its mirror.
     strata : sequence of Stratum
         Conditional templates beside it.
+
+    Returns
+    -------
+    tuple of Image
+        The template and its mask.
     """
     partial = read_partials(population, "population", symmetric)
     image = average(partial)
@@ -75,7 +81,9 @@ def publish_template(
     sources = [layout.reference]
     describe(files["mask"], "Foreground of the template", **common, Type="ROI", Sources=sources)
     write_json(files["certificate"], certificate)
+    publish_channel_templates(population, layout)
     # last: whoever finds the description finds everything else
-    write_json(
-        files["description"], template_description(layout.template, partial.count, image, about, strata)
-    )
+    if "description" in files:
+        text = template_description(layout.template, partial.count, image, about or DatasetSettings(), strata)
+        write_json(files["description"], text)
+    return image, mask

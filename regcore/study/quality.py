@@ -13,12 +13,13 @@ from regcore.metrics import ncc
 from regcore.transforms import Displacement
 
 
-def map_quality(forward: Displacement, backward: Displacement) -> dict[str, Any]:
+def map_quality(forward: Displacement | None, backward: Displacement | None) -> dict[str, Any]:
     """Folding and inverse consistency of a displacement and its inverse on one grid.
 
     Parameters
     ----------
-    forward, backward : Displacement
+    forward, backward : Displacement or None
+        None where the map is an affine.
 
     Returns
     -------
@@ -33,6 +34,13 @@ def map_quality(forward: Displacement, backward: Displacement) -> dict[str, Any]
     >>> map_quality(rest, rest)["folded_voxels"]
     0
     """
+    if forward is None or backward is None:
+        return {
+            "folded_voxels": 0,
+            "minimum_jacobian": 1.0,
+            "inverse_consistency_mean_vox": 0.0,
+            "inverse_consistency_max_vox": 0.0,
+        }
     determinants = [jacobian_determinant(each.field) for each in (forward, backward)]
     inner = tuple(slice(n // 10, n - n // 10) for n in forward.grid.shape)
     error = np.sqrt((compose(forward.field, backward.field)[inner] ** 2).sum(axis=-1))

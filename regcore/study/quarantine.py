@@ -39,6 +39,7 @@ def list_quarantine(folders: Sequence[Path], images: Mapping[str, str], output: 
             reasons = [(entry["stage"], entry["reason"])] if entry["status"] != "ok" else []
             if "labels_problem" in entry:
                 reasons.append(("labels", entry["labels_problem"]))
+            reasons += [(f"channel {name}", each) for name, each in entry.get("problems", {}).items()]
             for stage, reason in reasons:
                 member = entry.get("moving", key)
                 participant, session = participant_and_session(member)

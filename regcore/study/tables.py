@@ -23,7 +23,11 @@ DICTIONARY: dict[str, dict[str, Any]] = {
     "session_id": {"Description": "Session"},
     "segmentation": {
         "Description": "Where the labels come from",
-        "Levels": {"own": "labels given with the image", "atlas": "labels fused from the atlases"},
+        "Levels": {
+            "own": "labels given with the image",
+            "atlas": "labels fused from the atlases",
+            "foreground": "foreground of the subject's template",
+        },
     },
     "label": {"Description": "Value in the label image"},
     "structure": {"Description": "Name of the structure"},
@@ -49,6 +53,36 @@ DICTIONARY: dict[str, dict[str, Any]] = {
         "Description": "Mean confidence of the fused labels over the structure: share of the weights for the "
         "label chosen, 1 at best"
     },
+    "baseline_session_id": {"Description": "Session that change is measured from"},
+    "within_mean": {
+        "Description": "Mean log-Jacobian over the structure on the subject's template: natural logarithm, "
+        "above 0 where the session is larger than the subject's template"
+    },
+    "between_mean": {
+        "Description": f"Mean log-Jacobian of the subject's template over the same voxels: {LOG_JACOBIAN}"
+    },
+    "overall_mean": {
+        "Description": "Mean log-Jacobian of a session over the same voxels, the sum of within and between: "
+        "natural logarithm, above 0 where the session is larger than the template"
+    },
+    "within_change": {"Description": "within_mean less that of the baseline"},
+    "volume_change_percent": {"Description": "Volume less that at the baseline, over it", "Units": "%"},
+    "own_volume_mm3": {"Description": "Volume in the session's own labels", "Units": "mm^3"},
+    "own_volume_change_percent": {
+        "Description": "Volume in the session's own labels less that at the baseline, over it",
+        "Units": "%",
+    },
+    "sources": {"Description": "Sessions whose labels were carried"},
+    "sessions": {"Description": "Sessions whose maps were added up"},
+    "mean": {"Description": "Mean of the accumulated map over the structure, in its unit"},
+    "minimum": {"Description": "Smallest value of the accumulated map in the structure"},
+    "maximum": {"Description": "Largest value of the accumulated map in the structure"},
+    "d98": {"Description": "Least value in the 98 % of the structure with the largest values"},
+    "d95": {"Description": "Least value in the 95 % of the structure with the largest values"},
+    "d50": {"Description": "Least value in the 50 % of the structure with the largest values"},
+    "d2": {"Description": "Least value in the 2 % of the structure with the largest values"},
+    "value": {"Description": "Value of the accumulated map, in its unit"},
+    "volume_share": {"Description": "Share of the structure with at least this value"},
     "atlas": {"Description": "Atlas that all others labelled"},
     "fusion": {"Description": "How the labels of the others were fused"},
     "volume_bias_percent": {
@@ -71,6 +105,7 @@ DICTIONARY: dict[str, dict[str, Any]] = {
     "linear_retries": {"Description": "Linear stages whose answer was implausible and was looked for again"},
     "members": {"Description": "Members averaged"},
     "rms_shape_update_mm": {"Description": "RMS movement of the template's shape", "Units": "mm"},
+    "rms_motion_mm": {"Description": "RMS movement of the members by a linear stage", "Units": "mm"},
     "mean_log_jacobian": {"Description": "Mean absolute log-Jacobian of the mean transform"},
     "mean_displacement_rms_mm": {"Description": "RMS of the mean displacement", "Units": "mm"},
     "mean_log_affine_rms_mm": {"Description": "RMS displacement by the mean log affine", "Units": "mm"},
@@ -122,6 +157,12 @@ DICTIONARY: dict[str, dict[str, Any]] = {
     "memory_mb": {"Description": "Largest resident memory", "Units": "MB"},
     "cpu_seconds": {"Description": "Processor time", "Units": "s"},
 }
+MADE_IN = {
+    "sessions": "followed",
+    "propagation": "propagated",
+    "accumulated": "accumulated",
+    "histograms": "accumulated",
+}
 QUALITY = [
     "similarity_before",
     "similarity_after",
@@ -157,14 +198,14 @@ def collect_tables(
     Parameters
     ----------
     folders : sequence of Path
-        ``<kind>/<batch>`` of the kinds population, template_library, atlas, validation, pairwise,
-        measured, influence and strata.
+        ``<kind>/<batch>`` of the kinds population, sessions, template_library, atlas, validation, pairwise,
+        measured, influence, strata, propagated, followed and accumulated.
     template : Path or None
         Folder of the last iteration of the template; its neighbours are the other iterations.
     outputs : mapping
         Name of a table to its file.
     covariates : sequence of mapping
-        A row a member with `participant_id`, `session_id` and covariates.
+        A row a member, and a row a session of a subject, with `participant_id`, `session_id` and covariates.
     names : mapping, optional
         Tables of label names: ``own``, ``atlas``.
     """
@@ -202,11 +243,13 @@ def _registrations(folders: Sequence[Path], template: Path | None) -> pd.DataFra
                 rows += [
                     row | {"fixed": "template"} for row in done if f"{row['iteration']:02d}" == iteration.name
                 ]
-    for kind in ("pairwise", "template_library", "validation", "atlas", "population"):
+    for kind in ("pairwise", "template_library", "validation", "atlas", "sessions", "population"):
         for folder in folders:
             if folder.parent.name != kind:
                 continue
-            for key, entry in read_manifest(folder).items():
+            entries = read_manifest(folder).items()
+            # the sessions of a subject are kept in the order of their content
+            for key, entry in sorted(entries) if kind == "sessions" else entries:
                 if entry["status"] != "ok":
                     continue
                 if "registrations" in entry:
@@ -216,7 +259,8 @@ def _registrations(folders: Sequence[Path], template: Path | None) -> pd.DataFra
                     ]
                 else:
                     member = entry.get("moving", key)
-                    fixed = entry.get("fixed", "template")
+                    # the sessions of a subject are registered to its own template
+                    fixed = entry.get("fixed", folder.name if kind == "sessions" else "template")
                     rows.append({"member": member, "stage": kind, "fixed": fixed, **entry["quality"]})
     frame = pd.DataFrame(rows, columns=["member", "stage", "iteration", "fixed", "moving", *QUALITY])
     frame["moving"] = frame["moving"].fillna(frame["member"])
@@ -227,7 +271,9 @@ def _registrations(folders: Sequence[Path], template: Path | None) -> pd.DataFra
 
 def _measured(folders: Sequence[Path], name: str) -> pd.DataFrame:
     """Rows of a table of all members."""
-    return _put_together(folders, "measured", name, ["member", "segmentation", "label", "structure"])
+    return _put_together(
+        folders, MADE_IN.get(name, "measured"), name, ["member", "segmentation", "label", "structure"]
+    )
 
 
 def _asymmetry(folders: Sequence[Path], names: Mapping[str, str], template: bool) -> pd.DataFrame:
@@ -254,6 +300,8 @@ def _join(frame: pd.DataFrame, people: pd.DataFrame) -> pd.DataFrame:
     frame.insert(0, "participant_id", [participant for participant, _ in identifiers])
     frame.insert(1, "session_id", pd.Series([session for _, session in identifiers], dtype=object))
     keys = ["participant_id", "session_id"]
+    if len(frame) and not frame["session_id"].notna().any():
+        people = people[people["session_id"].isna()]
     if not people["session_id"].notna().any():
         frame, people = frame.drop(columns="session_id"), people.drop(columns="session_id")
         keys = ["participant_id"]

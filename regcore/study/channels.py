@@ -1,0 +1,134 @@
+"""Further images of each member: matched under the first one's transform, averaged to their own templates.
+
+A member that lacks one is registered by those it has, and left out of that template.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from regcore.groupwise import PartialSum, average, combine, deviation, partial_sum, sharpen
+from regcore.image import Image
+from regcore.io.arrays import read_arrays, write_arrays
+from regcore.io.nifti import read_image, write_image
+from regcore.io.tables import write_json
+from regcore.registration.similarity import Channel
+from regcore.resample import Interpolation, coverage, resample
+from regcore.space import Grid
+from regcore.study.config import ChannelSettings
+from regcore.study.manifest import Entry
+from regcore.study.outputs import Layout, sidecar
+from regcore.transforms import Transform, identity
+
+PREFIX = "channel_"
+
+
+def read_channels(folder: Path, entry: Entry) -> dict[str, Image]:
+    """The further images of a prepared member, by name."""
+    return {name: read_image(folder / file) for name, file in entry.get("channels", {}).items()}
+
+
+def matched_channels(
+    images: Mapping[str, Image], template: Path, settings: Mapping[str, ChannelSettings]
+) -> list[Channel]:
+    """Pairs to register together with the first images: what a member has and the template too.
+
+    Parameters
+    ----------
+    images : mapping
+        From `read_channels`.
+    template : Path
+        Folder of the template of the iteration before.
+    settings : mapping
+        Weight and measure of each.
+    """
+    return [
+        Channel(read_image(target_file(template, name)), images[name], each.weight, each.metric)
+        for name, each in settings.items()
+        if name in images and target_file(template, name).exists()
+    ]
+
+
+def target_file(template: Path, name: str) -> Path:
+    """What an image is registered to, in the folder of a template."""
+    return template / f"target_{PREFIX}{name}.nii"
+
+
+class ChannelSums:
+    """Sums over the further images of the members of a batch, image by image."""
+
+    def __init__(self) -> None:
+        self.parts: dict[str, PartialSum] = {}
+
+    def add(
+        self,
+        images: Mapping[str, Image],
+        grid: Grid,
+        transform: Transform,
+        interpolation: Interpolation = "linear",
+        weight: float = 1.0,
+    ) -> dict[str, Image]:
+        """Add the images of a member, and return them on the template's grid."""
+        warped = {}
+        for name, image in images.items():
+            warped[name] = resample(image, grid, transform, interpolation)
+            seen = coverage(image.grid, grid, transform)
+            # the shape is the first image's affair
+            part = partial_sum([warped[name]], [seen], [identity()], [weight])
+            self.parts[name] = combine([self.parts[name], part]) if name in self.parts else part
+        return warped
+
+    def write(self, folder: Path) -> None:
+        """Write a file an image."""
+        for name, part in self.parts.items():
+            write_arrays(folder / f"{PREFIX}{name}.npz", part.to_arrays())
+
+
+def read_sums(folders: Sequence[Path]) -> dict[str, PartialSum]:
+    """Sums over all batches, by name in their order, as far as any member has such an image."""
+    total: dict[str, PartialSum] = {}
+    for folder in folders:
+        for file in sorted(folder.glob(f"{PREFIX}*.npz")):
+            part = PartialSum.from_arrays(read_arrays(file))
+            name = file.stem.removeprefix(PREFIX)
+            total[name] = combine([total[name], part]) if name in total else part
+    return dict(sorted(total.items()))
+
+
+def gather_channels(registered: Sequence[Path], update: Transform, output: Path, sharpen_copy: bool) -> None:
+    """Average the further images of all batches and move the averages as the first one's moves."""
+    for name, partial in read_sums(registered).items():
+        template = resample(average(partial), partial.grid, update)
+        write_image(target_file(output, name), sharpen(template) if sharpen_copy else template)
+
+
+def publish_channel_templates(population: Sequence[Path], layout: Layout) -> dict[str, Image]:
+    """Publish the average of every further image with its variance; returns the averages by name."""
+    found = {}
+    for name, partial in read_sums(population).items():
+        image, spread = average(partial), deviation(partial)
+        write_image(layout.of_template(f"{name}.nii.gz"), image, decimals=5)
+        write_image(
+            layout.of_template(f"desc-variance_{name}.nii.gz"),
+            Image(np.square(spread.data), spread.grid),
+            decimals=6,
+        )
+        about: dict[str, Any] = {
+            "Description": f"Average of {partial.count} members that have this image",
+            "Units": "normalised: foreground median 0.5",
+        }
+        write_json(sidecar(layout.of_template(f"{name}.nii.gz")), about)
+        found[name] = image
+    return found
+
+
+def publish_warped_channels(layout: Layout, key: str, warped: Mapping[str, Image]) -> None:
+    """Publish the further images of a member in the template's space."""
+    for name, image in warped.items():
+        file = layout.member(key, f"space-{layout.template}_desc-preproc_{name}.nii.gz")
+        write_image(file, image, decimals=4)
+        write_json(sidecar(file), {"SpatialReference": layout.of_template(f"{name}.nii.gz").name})

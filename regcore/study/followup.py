@@ -1,0 +1,245 @@
+"""What is followed from session to session of a subject: labels, volumes and Jacobians."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from regcore.image import Image
+from regcore.io.itk import read_transform
+from regcore.io.label_tables import LabelTable, read_label_table, write_label_tables
+from regcore.io.nifti import read_grid, read_image, read_labels, write_image
+from regcore.io.tables import write_table
+from regcore.labels.fuse import majority_vote
+from regcore.labels.overlap import overlap_table, structures_of
+from regcore.morphometry import log_jacobian, structure_means
+from regcore.resample import resample
+from regcore.study.job import LOGGER
+from regcore.study.manifest import good, located, usable, write_manifest
+from regcore.study.measure import label_maps
+from regcore.study.outputs import Layout
+from regcore.study.sessions import Visits
+from regcore.transforms import Chain
+
+FOREGROUND = "foreground"
+DECIMALS = 6
+CHANGES = {"volume_mm3": "volume_change_percent", "own_volume_mm3": "own_volume_change_percent"}
+
+
+def propagate_labels(
+    visits: Visits,
+    prepared: Sequence[Path],
+    atlas: Sequence[Path],
+    output: Path,
+    layout: Layout,
+    labels: Mapping[str, str],
+    names: Mapping[str, str],
+    labels_from: str,
+    atlas_name: str,
+) -> None:
+    """Carry labels to the sessions of a subject, each through one interpolation.
+
+    Where there are own labels, the overlap with those that were carried there is measured.
+
+    Parameters
+    ----------
+    visits : Visits
+    prepared : sequence of Path
+        Folders of the prepared sessions.
+    atlas : sequence of Path
+        Folder of the atlas batch that labels the subject, where there is one.
+    output : Path
+        Folder for the table and the manifest; the labels are published.
+    layout : Layout
+    labels : mapping
+        Session to its own label file.
+    names : mapping
+        Tables of label names: ``own``, ``atlas``.
+    labels_from : str
+        ``first``: own labels of the first session that has any go to all others; ``all``: each session gets
+        the majority of the labels of all others.
+    atlas_name : str
+        Of the set of atlases, whose labels of the subject's template go to every session.
+    """
+    tables = {kind: read_label_table(file) for kind, file in names.items()}
+    own = dict(visits.labels(labels))
+    fused = {key: entry for key, (_, entry) in located(atlas).items()}.get(visits.subject, {})
+    images = located(prepared)
+    frames = []
+    for session in visits.sessions:
+        if session == visits.subject:
+            continue
+        folder, entry = images[session]
+        grid = read_grid(folder / entry["image"])
+        back = visits.from_subject(session)
+        sources = [key for key in (list(own)[:1] if labels_from == "first" else own) if key != session]
+        if sources:
+            carried = [
+                resample(own[key], grid, Chain((visits.to_subject(key), back)), "label") for key in sources
+            ]
+            found = majority_vote(carried)[0]
+            table = tables.get("own", LabelTable())
+            _publish(layout.propagated(session), found, table)
+            if session in own:
+                reference = own[session]
+                if not reference.grid.matches(grid):
+                    reference = resample(reference, grid, None, "label")
+                frame = overlap_table(found, reference, table.names)
+                frame.insert(0, "member", session)
+                frame.insert(1, "sources", len(sources))
+                frames.append(frame)
+        if fused.get("status") == "ok":
+            there = read_labels(layout.fused(visits.subject, atlas_name))
+            _publish(
+                layout.fused(session, atlas_name),
+                resample(there, grid, back, "label"),
+                tables.get("atlas", LabelTable()),
+            )
+        LOGGER.info("%s: labels from %s", session, ", ".join(sources) or "no session")
+    if frames:
+        write_table(output / "propagation.tsv", pd.concat(frames, ignore_index=True))
+    write_manifest(output, {session: good() for session in visits.sessions})
+
+
+def _publish(file: Path, labels: Image, table: LabelTable) -> None:
+    write_image(file, labels)
+    write_label_tables(file, structures_of([labels]), table)
+
+
+def measure_sessions(
+    visits: Visits,
+    population: Path | None,
+    atlas: Sequence[Path],
+    output: Path,
+    layout: Layout,
+    labels: Mapping[str, str],
+    names: Mapping[str, str],
+    atlas_name: str,
+    baseline: str,
+) -> None:
+    """Measure how structures change from session to session, on the subject's template.
+
+    Parameters
+    ----------
+    visits : Visits
+    population : Path or None
+        Folder of the subject's chained sessions, where there is a template of the population.
+    atlas : sequence of Path
+        Folder of the atlas batch that labels the subject, where there is one.
+    output : Path
+        Folder for the table and the manifest.
+    layout : Layout
+    labels : mapping
+        Own label file of the subject (on its template) and of each session.
+    names : mapping
+        Tables of label names: ``own``, ``atlas``.
+    atlas_name : str
+    baseline : str
+        ``first`` usable session, or the identifier of a session.
+    """
+    if not visits.sessions:
+        write_manifest(output, {visits.subject: visits.entry})
+        return
+    chained = {} if population is None else dict(usable(population))
+    named = {kind: read_label_table(file).names for kind, file in names.items()}
+    regions = subject_regions(visits, atlas, layout, labels, atlas_name)
+    own = {session: _volumes(image) for session, image in visits.labels(labels)}
+    rows: list[dict[str, Any]] = []
+    for session in visits.sessions:
+        maps = _jacobians(visits, session, layout if session in chained else None)
+        for kind, region in regions.items():
+            means = {name: structure_means(image, region) for name, image in maps.items()}
+            growth = structure_means(Image(np.exp(maps["within"].data), region.grid), region)
+            sizes = _volumes(region)
+            for label in structures_of([region]):
+                known = names_of(kind, named)
+                rows.append(
+                    {
+                        "member": session,
+                        "baseline": baseline_of(visits, baseline),
+                        "segmentation": kind,
+                        "label": label,
+                        "structure": known.get(label, f"label-{label}"),
+                        **{f"{name}_mean": values[label] for name, values in means.items()},
+                        "volume_mm3": sizes[label] * growth[label],
+                        "own_volume_mm3": own.get(session, {}).get(label, 0.0)
+                        if kind == "own" and session in own
+                        else None,
+                    }
+                )
+    write_table(output / "sessions.tsv", with_changes(pd.DataFrame(rows)))
+    write_manifest(output, {session: good() for session in visits.sessions})
+
+
+def baseline_of(visits: Visits, wanted: str) -> str | None:
+    """Key of the session that change is measured from: the first that is usable, or the one asked for."""
+    if wanted == "first":
+        return visits.sessions[0]
+    return next((key for key in visits.sessions if key.endswith(f"_ses-{wanted.removeprefix('ses-')}")), None)
+
+
+def with_changes(frame: pd.DataFrame) -> pd.DataFrame:
+    """Add what changed since the baseline; nothing is known of it where there is no baseline.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Rows of one subject: ``member, baseline, segmentation, label, within_mean, volume_mm3,
+        own_volume_mm3``.
+
+    Returns
+    -------
+    DataFrame
+        With ``within_change``, the difference of the mean within-subject log-Jacobians, and
+        ``volume_change_percent`` and ``own_volume_change_percent``.
+    """
+    keys = ["segmentation", "label"]
+    measured = ["within_mean", *CHANGES]
+    at_start = frame[frame["member"] == frame["baseline"]].set_index(keys)[measured].astype(float)
+    before = pd.DataFrame(
+        at_start.reindex(pd.MultiIndex.from_frame(frame[keys])).to_numpy(), columns=measured
+    )
+    frame = frame.reset_index(drop=True)
+    frame["within_change"] = (frame["within_mean"] - before["within_mean"]).round(DECIMALS)
+    for name, change in CHANGES.items():
+        start = before[name].where(before[name] > 0)
+        frame[change] = (100 * (frame[name].astype(float) / start - 1)).round(DECIMALS)
+    frame["baseline_session_id"] = [
+        key.partition("_")[2] or None if isinstance(key, str) else None for key in frame.pop("baseline")
+    ]
+    return frame
+
+
+def subject_regions(
+    visits: Visits, atlas: Sequence[Path], layout: Layout, labels: Mapping[str, str], atlas_name: str
+) -> dict[str, Image]:
+    """Label maps on the template of a subject: its own, those of the atlases, and its foreground."""
+    fused = {key: entry for key, (_, entry) in located(atlas).items()}
+    regions = label_maps(visits.subject, visits.grid, labels, fused, layout, atlas_name)
+    return {kind: image for kind, image in regions.items() if image.data.any()} | {FOREGROUND: visits.mask}
+
+
+def _jacobians(visits: Visits, session: str, layout: Layout | None) -> dict[str, Image]:
+    """Log-Jacobians on the subject's template: within and, with a population, between and overall."""
+    grid = visits.grid
+    found = {"within": log_jacobian(visits.to_subject(session), grid)}
+    if layout is not None:
+        back = read_transform(layout.backward(visits.subject), sealed=True)
+        for name, key in (("between", visits.subject), ("overall", session)):
+            found[name] = resample(read_image(layout.log_jacobian(key, "abs")), grid, back)
+    return found
+
+
+def _volumes(labels: Image) -> dict[int, float]:
+    """Volume of every label, mm3."""
+    found, counts = np.unique(labels.data[labels.data > 0], return_counts=True)
+    return dict(zip(found.tolist(), (counts * labels.grid.voxel_volume).tolist(), strict=True))
+
+
+def names_of(kind: str, named: Mapping[str, Mapping[int, str]]) -> Mapping[int, str]:
+    """Names of the labels of a kind of region."""
+    return {1: FOREGROUND} if kind == FOREGROUND else named.get(kind, {})

@@ -21,6 +21,7 @@ IGNORED = {
     "/quarantine.*": "images that were set aside",
     "**/*_xfm.*": "transforms: the specification has no name for them yet",
     "**/*_logjac.*": "log-Jacobian maps: BIDS has no suffix for them",
+    "**/*_desc-sum_*": "maps added up over sessions, such as doses: BIDS has no suffix for them",
     "**/*_dseg.label": "label descriptions of ITK-SNAP, beside those of BIDS",
     "**/*_certificate.json": "how far a template is from the mean of its cohort",
     "**/template_description.json": "TemplateFlow's file, not one of BIDS",

@@ -20,9 +20,9 @@ from regcore.kernels.sample import sample_linear, sample_linear_gradient, sample
 from regcore.kernels.smooth import gaussian_smooth
 from regcore.registration.landmark_term import LandmarkTerm
 from regcore.registration.linear import IterationRow
-from regcore.registration.pyramid import finest_spacing, level_factors
+from regcore.registration.pyramid import finest_spacing, planned_levels
 from regcore.registration.settings import DeformableSettings
-from regcore.registration.similarity import Channel, Metric, at_levels, with_measures
+from regcore.registration.similarity import Channel, Metric, at_level, with_measures
 from regcore.space import Grid
 from regcore.transforms import Affine
 
@@ -82,16 +82,8 @@ def register_deformable(
     """
     rows: list[IterationRow] = []
     field, field_grid = initial, fixed.grid
-    plan = [
-        (number, level_factors(fixed.grid, shrink) * fixed.grid.spacing, iterations)
-        for number, (shrink, iterations) in enumerate(settings.levels(finest_spacing(fixed.grid)))
-        if iterations > 0
-    ]
-    # the moving image has axes of its own: smooth it for the finest target along all of them
-    targets = [(target, float(target[np.array(fixed.grid.shape) > 1].min())) for _, target, _ in plan]
-    levels = at_levels([Channel(fixed, moving), *channels], targets)
-    for number, _, iterations in plan:
-        current = levels.pop(0)
+    for plan in planned_levels(fixed.grid, settings.levels(finest_spacing(fixed.grid))):
+        current = at_level([Channel(fixed, moving), *channels], plan.fixed_mm, plan.moving_mm)
         coarse_grid = current[0].fixed.grid
         scratch = empty_field(coarse_grid.shape)
         pairs = with_measures(current, settings, scratch)
@@ -100,7 +92,9 @@ def register_deformable(
             # what was given stays as it is
             field = from_components(components(field).copy())
         field_grid = coarse_grid
-        part = None if drift is None else onto_grid(drift, fixed.grid, coarse_grid) / np.float32(iterations)
+        part = None
+        if drift is not None:
+            part = onto_grid(drift, fixed.grid, coarse_grid) / np.float32(plan.iterations)
         field = _run_level(
             pairs,
             settings,
@@ -110,8 +104,8 @@ def register_deformable(
             scratch,
             fixed_mask,
             moving_mask,
-            number,
-            iterations,
+            plan.number,
+            plan.iterations,
             rows,
             progress,
             landmarks,

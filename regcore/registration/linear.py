@@ -17,7 +17,7 @@ from regcore.registration.landmark_term import LandmarkTerm
 from regcore.registration.pyramid import finest_spacing
 from regcore.registration.rotations import all_turns, flat_normal, local_turns
 from regcore.registration.settings import LinearSettings
-from regcore.registration.similarity import Channel, Metric, at_levels, with_measures
+from regcore.registration.similarity import Channel, Metric, at_level, with_measures
 from regcore.space import Array, Grid
 from regcore.transforms import Affine
 
@@ -246,7 +246,7 @@ def _all_rotations(
     coarse_mm = max(voxel_mm, stage.radius_mm / SEARCH_RADIUS_VOX)
     # scale and shear would let a wrong rotation come out better
     settings = replace(stage.settings, model="rigid")
-    pairs = with_measures(at_levels(channels, [(coarse_mm, coarse_mm)])[0], settings)
+    pairs = with_measures(at_level(channels, coarse_mm, coarse_mm), settings)
     search = replace(stage, settings=settings, channels=pairs)
     grid = pairs[0][0].fixed.grid
     turned = [current @ turn for turn in all_turns(grid, stage.centre)]
@@ -298,17 +298,14 @@ def register_linear(
     radius = max(2.0 * float(np.sqrt(np.trace(covariance) / 3)), finest)
     rows: list[IterationRow] = []
     current: Array = np.array(initial.matrix)
-    levels = at_levels(
-        [Channel(fixed, moving), *channels],
-        [(shrink * finest, shrink * finest) for shrink in settings.shrink],
-    )
+    every = [Channel(fixed, moving), *channels]
     for number, (shrink, iterations) in enumerate(zip(settings.shrink, settings.iterations, strict=True)):
-        pairs = with_measures(levels[number], settings)
+        pairs = with_measures(at_level(every, shrink * finest, shrink * finest), settings)
         stage = _Level(settings, pairs, fixed_mask, moving_mask, centre, radius, landmarks)
         if number == 0 and settings.model != "translation":
             starts = [current]
             if settings.rotation_search == "full":
-                starts = _all_rotations([Channel(fixed, moving), *channels], stage, current, shrink * finest)
+                starts = _all_rotations(every, stage, current, shrink * finest)
             elif settings.rotations_deg > 0:
                 starts = [current @ turn for turn in local_turns(settings.rotations_deg, fixed.grid, centre)]
             if len(starts) > 1:

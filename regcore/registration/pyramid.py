@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import NamedTuple
+
 import numpy as np
 
 from regcore.image import Image
@@ -10,6 +13,29 @@ from regcore.kernels.smooth import gaussian_smooth
 from regcore.space import Array, Grid
 
 MARGIN_VOX = 8
+
+
+class LevelPlan(NamedTuple):
+    """A level at which a deformable registration works.
+
+    Parameters
+    ----------
+    number : int
+        Among all levels, those without iterations too.
+    iterations : int
+    factors : array, shape (3,)
+        Voxel size as a multiple of the full grid's.
+    fixed_mm : array, shape (3,)
+        Voxel size, mm.
+    moving_mm : float
+        Voxel size of an image with axes of its own: the finest of `fixed_mm`, along all of them.
+    """
+
+    number: int
+    iterations: int
+    factors: Array
+    fixed_mm: Array
+    moving_mm: float
 
 
 def finest_spacing(grid: Grid) -> float:
@@ -27,6 +53,27 @@ def level_factors(grid: Grid, shrink: float) -> Array:
     """
     factors = np.maximum(shrink * finest_spacing(grid) / grid.spacing, 1.0)
     return np.where(np.array(grid.shape) > 1, factors, 1.0)
+
+
+def planned_levels(grid: Grid, levels: Iterable[tuple[float, int]]) -> list[LevelPlan]:
+    """The levels that have iterations, coarse to fine, from their shrink factors and iterations.
+
+    Examples
+    --------
+    >>> grid = Grid((9, 9, 9), np.diag([1.0, 1.0, 3.0, 1.0]))
+    >>> for level in planned_levels(grid, [(4.0, 20), (2.0, 0), (1.0, 5)]):
+    ...     print(level.number, level.iterations, level.fixed_mm.tolist(), level.moving_mm)
+    0 20 [4.0, 4.0, 4.0] 4.0
+    2 5 [1.0, 1.0, 3.0] 1.0
+    """
+    plan = []
+    for number, (shrink, iterations) in enumerate(levels):
+        if iterations > 0:
+            factors = level_factors(grid, shrink)
+            fixed_mm = factors * grid.spacing
+            finest = float(fixed_mm[np.array(grid.shape) > 1].min())
+            plan.append(LevelPlan(number, iterations, factors, fixed_mm, finest))
+    return plan
 
 
 def level(image: Image, target_mm: Array | float) -> Image:

@@ -144,27 +144,13 @@ def similarity(
     return MEASURES[metric or settings.metric](fixed, settings, scratch)
 
 
-def at_levels(
-    channels: Sequence[Channel], targets: Sequence[tuple[Array | float, float]]
-) -> list[list[Channel]]:
-    """Channels smoothed for, and resampled to, the voxel sizes of every level of a pyramid.
+def at_level(channels: Sequence[Channel], fixed_mm: Array | float, moving_mm: Array | float) -> list[Channel]:
+    """Channels smoothed for, and resampled to, the voxel sizes of a level of a pyramid, mm.
 
-    Parameters
-    ----------
-    channels : sequence of Channel
-    targets : sequence of (float or array of shape (3,), float)
-        Voxel size of the fixed and of the moving images of each level, mm, coarse to fine.
-
-    Returns
-    -------
-    list of list of Channel
-        In the order of `targets`. Every level is made from the images themselves: levels made from one
-        another are a little more blurred, which costs accuracy.
+    They are made from the images themselves: levels made from one another are a little more blurred, which
+    costs accuracy.
     """
-    return [
-        [c._replace(fixed=level(c.fixed, fixed_mm), moving=level(c.moving, moving_mm)) for c in channels]
-        for fixed_mm, moving_mm in targets
-    ]
+    return [c._replace(fixed=level(c.fixed, fixed_mm), moving=level(c.moving, moving_mm)) for c in channels]
 
 
 def with_measures(

@@ -27,10 +27,10 @@ from regcore.registration.descent import Energy, descend
 from regcore.registration.landmark_term import LandmarkTerm
 from regcore.registration.linear import IterationRow
 from regcore.registration.middle import Frame, middle_frame
-from regcore.registration.pyramid import finest_spacing, level_factors, working_crop
+from regcore.registration.pyramid import finest_spacing, planned_levels, working_crop
 from regcore.registration.regularisation import regulariser_of, weight_of
 from regcore.registration.settings import DeformableSettings
-from regcore.registration.similarity import Channel, Metric, at_levels, similarity, with_measures
+from regcore.registration.similarity import Channel, Metric, at_level, similarity, with_measures
 from regcore.space import Array, Grid
 from regcore.transforms import Affine, identity
 
@@ -238,25 +238,19 @@ def register_variational(
     if initial is not None:
         field = _carried(initial, fixed.grid, whole, into)
         field = logarithm(field) if settings.stationary else field
-    plan = [
-        (number, level_factors(whole, shrink), iterations)
-        for number, (shrink, iterations) in enumerate(settings.levels(finest_spacing(whole)))
-        if iterations > 0
-    ]
-    targets: list[tuple[Array | float, float]] = []
-    for _, factors, _ in plan:
-        target = factors * whole.spacing
-        # the moving image has axes of its own, and in the middle the fixed one too
-        finest = float(target[np.array(whole.shape) > 1].min())
-        targets.append((finest if symmetric else target, finest))
-    levels = at_levels([Channel(fixed, moving), *channels], targets)
-    for number, factors, iterations in plan:
-        pairs = with_measures(levels.pop(0), settings)
-        grid = whole.shrink([float(f) for f in factors]) if symmetric else pairs[0][0].fixed.grid
+    for plan in planned_levels(whole, settings.levels(finest_spacing(whole))):
+        # in the middle, the fixed image has axes of its own too
+        fixed_mm = plan.moving_mm if symmetric else plan.fixed_mm
+        pairs = with_measures(
+            at_level([Channel(fixed, moving), *channels], fixed_mm, plan.moving_mm), settings
+        )
+        grid = whole.shrink([float(f) for f in plan.factors]) if symmetric else pairs[0][0].fixed.grid
         field, frame = _carried(field, frame.grid, grid, np.eye(4)), replace(frame, grid=grid)
-        part = None if drift is None else _carried(drift, fixed.grid, grid, into) / np.float32(iterations)
+        part = None
+        if drift is not None:
+            part = _carried(drift, fixed.grid, grid, into) / np.float32(plan.iterations)
 
-        def note(iteration: int, energy: Energy, number: int = number) -> None:
+        def note(iteration: int, energy: Energy, number: int = plan.number) -> None:
             total, data, value, _ = energy
             rows.append(IterationRow("deformable", number, iteration, total, data, weight, value))
             if progress is not None:
@@ -265,7 +259,7 @@ def register_variational(
         field = descend(
             energy_on(frame, settings, pairs, weight, fixed_mask, moving_mask, landmarks),
             field,
-            iterations,
+            plan.iterations,
             settings.update_sigma_vox,
             settings.step_vox,
             settings.tolerance,

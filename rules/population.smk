@@ -1,6 +1,27 @@
 """What is published of every member, and the template that all of them average to."""
 
 
+# the weights that the build reads, in the open
+rule publish_qc:
+    input:
+        template=f"{WORK}/template/{PLAN.last}",
+    output:
+        f"{RESULTS}/qc.tsv",
+    log:
+        f"{LOGS}/publish_qc.log",
+    benchmark:
+        f"{BENCHMARKS}/publish_qc/all.tsv"
+    conda:
+        "environment.yaml"
+    resources:
+        mem_mb=500,
+        runtime=5,
+    params:
+        regcore=PLAN.version,
+    script:
+        "../scripts/publish_qc.py"
+
+
 rule population_batch:
     input:
         prepared=lambda wildcards: expand(
@@ -8,6 +29,7 @@ rule population_batch:
         ),
         registered=f"{WORK}/register/{PLAN.last}/{{batch}}",
         template=f"{WORK}/template/{PLAN.last}",
+        weights=f"{RESULTS}/qc.tsv",
         labels=lambda wildcards: PLAN.labels_of(wildcards.batch),
     output:
         directory(f"{WORK}/population/{{batch}}"),
@@ -43,6 +65,7 @@ rule publish_template:
         variance=f"{RESULTS}/tpl-{STUDY.template.name}/tpl-{STUDY.template.name}_desc-variance_{STUDY.cohort.suffix}.nii.gz",
         sharpened=f"{RESULTS}/tpl-{STUDY.template.name}/tpl-{STUDY.template.name}_desc-sharpened_{STUDY.cohort.suffix}.nii.gz",
         certificate=f"{RESULTS}/tpl-{STUDY.template.name}/tpl-{STUDY.template.name}_desc-bias_certificate.json",
+        consensus=directory(f"{WORK}/consensus"),
     log:
         f"{LOGS}/publish_template.log",
     benchmark:

@@ -8,6 +8,7 @@ rule measure_batch:
         ),
         population=f"{WORK}/population/{{batch}}" if PLAN.uses_template else [],
         template=TEMPLATE if PLAN.uses_template else [],
+        consensus=f"{WORK}/consensus" if PLAN.uses_template else [],
         atlas=lambda wildcards: expand(
             f"{WORK}/atlas/{{batch}}", batch=PLAN.atlas_folders(wildcards.batch)
         ),

@@ -42,6 +42,8 @@ rule centre_batch:
         runtime=lambda wildcards, attempt: PLAN.minutes(attempt),
     params:
         regcore=PLAN.version,
+        fingerprint=lambda wildcards: fingerprint(PLAN.overrides_of(wildcards.batch)),
+        overrides=lambda wildcards: PLAN.overrides_of(wildcards.batch),
     script:
         "../scripts/centre_batch.py"
 
@@ -69,8 +71,11 @@ rule register_batch:
         runtime=lambda wildcards, attempt: PLAN.minutes(attempt),
     params:
         regcore=PLAN.version,
-        fingerprint=lambda wildcards: fingerprint(PLAN.stage(wildcards.iteration)),
+        fingerprint=lambda wildcards: fingerprint(
+            PLAN.stage(wildcards.iteration), PLAN.overrides_of(wildcards.batch)
+        ),
         stage=lambda wildcards: PLAN.stage(wildcards.iteration),
+        overrides=lambda wildcards: PLAN.overrides_of(wildcards.batch),
     script:
         "../scripts/register_batch.py"
 
@@ -113,5 +118,7 @@ rule gather_template:
         stage=lambda wildcards: PLAN.stage_name(wildcards.iteration),
         sharpen=STUDY.template.sharpen,
         stop_mm=STUDY.template.stop_mm,
+        fingerprint=fingerprint(STUDY.qc.judging),
+        quality=STUDY.qc.judging,
     script:
         "../scripts/gather_template.py"

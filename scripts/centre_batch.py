@@ -10,4 +10,5 @@ with job(snakemake.log[0], snakemake.threads):
         paths(snakemake.input.prepared),
         grid_file=Path(snakemake.input.grid),
         output=Path(snakemake.output[0]),
+        overrides=snakemake.params.overrides,
     )

@@ -14,4 +14,5 @@ with job(snakemake.log[0], snakemake.threads):
         stage=snakemake.params.stage,
         sharpen_copy=snakemake.params.sharpen,
         stop_mm=snakemake.params.stop_mm,
+        quality=snakemake.params.quality,
     )

@@ -9,6 +9,7 @@ with job(snakemake.log[0], snakemake.threads):
     measure_batch(
         paths(snakemake.input.prepared),
         population=Path(snakemake.input.population) if snakemake.input.population else None,
+        consensus=Path(snakemake.input.consensus) if snakemake.input.consensus else None,
         atlas=paths(snakemake.input.atlas),
         output=Path(snakemake.output[0]),
         layout=snakemake.params.layout,

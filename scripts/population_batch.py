@@ -10,6 +10,7 @@ with job(snakemake.log[0], snakemake.threads):
         paths(snakemake.input.prepared),
         registered=Path(snakemake.input.registered),
         template=Path(snakemake.input.template),
+        weights=Path(snakemake.input.weights),
         output=Path(snakemake.output[0]),
         layout=snakemake.params.layout,
         labels=snakemake.params.labels,

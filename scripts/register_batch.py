@@ -12,4 +12,5 @@ with job(snakemake.log[0], snakemake.threads):
         template=Path(snakemake.input.template),
         output=Path(snakemake.output[0]),
         stage=snakemake.params.stage,
+        overrides=snakemake.params.overrides,
     )

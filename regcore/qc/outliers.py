@@ -11,7 +11,7 @@ import pandas as pd
 THRESHOLD = 3.5
 
 
-def robust_scores(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
+def robust_scores(values: npt.ArrayLike, least_spread: float = 0.0) -> npt.NDArray[np.float64]:
     """Distance of every value from the median, in robust standard deviations.
 
     The scale is 1.4826 times the median absolute deviation (MAD), which is the standard deviation where the
@@ -22,6 +22,8 @@ def robust_scores(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
     ----------
     values : array, shape (N,)
         Any unit; NaN and infinity are left out of the median and the scale.
+    least_spread : float
+        Smallest scale, same unit: what differs by less is alike.
 
     Returns
     -------
@@ -52,6 +54,7 @@ def robust_scores(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
     noise = 1e-9 * max(float(np.abs(kept).max()), 1e-300)
     if scale <= noise:
         scale = 1.2533 * float(size.mean())
+    scale = max(scale, least_spread)
     scores[finite] = 0.0 if scale <= noise else deviation / scale
     return scores
 

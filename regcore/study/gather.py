@@ -22,14 +22,16 @@ from regcore.io.itk import write_transform
 from regcore.io.nifti import read_image, write_image
 from regcore.io.tables import read_json, write_json
 from regcore.resample import resample
+from regcore.study.config import QualitySettings
 from regcore.study.job import LOGGER
-from regcore.study.manifest import read_manifest, usable_members
+from regcore.study.manifest import usable_members
 from regcore.study.template import DRIFT, PARTIAL, PASSED, read_drift
+from regcore.study.weighing import QC, judge_members
 from regcore.transforms import Transform, identity
 
 STATE = "convergence.json"
 TEMPLATE = "template.nii.gz"
-ROWS = "registrations.json"
+_JUDGING = QualitySettings()
 
 
 def gather_template(
@@ -40,8 +42,9 @@ def gather_template(
     stage: str,
     sharpen_copy: bool,
     stop_mm: float,
+    quality: QualitySettings = _JUDGING,
 ) -> None:
-    """Average what the batches bring, move the average to the middle of the population, judge convergence.
+    """Average what the batches bring, move the average to the middle of the population, judge both.
 
     Parameters
     ----------
@@ -51,7 +54,8 @@ def gather_template(
         Folder of the template of the iteration before; empty for the first average.
     output : Path
         Folder for `template.nii.gz`, `target.nii` (what the next iteration registers to), `update.h5`,
-        `drift.npz`, `convergence.json` (all iterations so far) and `registrations.json`.
+        `drift.npz`, `convergence.json` (all iterations so far) and `qc.tsv` (measures of every member,
+        what it weighs in this average and what in the next).
     iteration : int
         Number, 0 for the first average.
     stage : str
@@ -59,7 +63,9 @@ def gather_template(
     sharpen_copy : bool
         Whether the next iteration registers to a sharpened copy.
     stop_mm : float
-        Shape update (RMS, mm) at which the stage stops.
+        Shape update (RMS, mm) at which the stage stops, once the weights have settled.
+    quality : QualitySettings
+        How members are judged.
     """
     before: dict[str, Any] = {"rows": [], "stopped": None}
     if previous:
@@ -79,22 +85,17 @@ def gather_template(
     rows = list(before["rows"])
     members = usable_members(registered, "template")
     if iteration:
-        similarities = [entry["quality"]["similarity_after"] for _, _, entry in members]
+        similarities = [e["quality"]["similarity_after"] for _, _, e in members if e["weight"] > 0]
         last = read_image(previous[0] / TEMPLATE)
         row = convergence_row(iteration, stage, last, template, partial, update, similarities)
         rows.append(row | {"passed_through": False})
         LOGGER.info("shape update %.4f mm RMS", row["rms_shape_update_mm"])
-    stopped = stage if has_converged(rows, stop_mm) else None
+    about = {"iteration": iteration, "stage": stage}
+    settled = judge_members(output / QC, [(key, entry) for _, key, entry in members], about, quality)
+    stopped = stage if settled and has_converged(rows, stop_mm) else None
     write_image(output / TEMPLATE, template)
     write_image(output / "target.nii", sharpen(template) if sharpen_copy else template)
     write_transform(output / "update.h5", update, partial.grid)
-    write_json(
-        output / ROWS,
-        [
-            {"member": key, "stage": stage, "iteration": iteration} | entry.get("quality", {})
-            for _, key, entry in members
-        ],
-    )
     write_json(output / STATE, {"rows": rows, "stopped": stopped})
 
 
@@ -108,10 +109,14 @@ def read_partials(folders: Sequence[Path], what: str) -> PartialSum:
     """
     total: PartialSum | None = None
     for folder in folders:
-        if any(entry["status"] == "ok" for entry in read_manifest(folder).values()):
+        # a batch without any member that weighs something has no sums
+        if (folder / PARTIAL).exists():
             part = PartialSum.from_arrays(read_arrays(folder / PARTIAL))
             # two at a time: memory does not grow with the cohort
             total = part if total is None else combine([total, part])
     if total is None:
-        raise InputError(f"{what}: expected at least one usable image, found none (see quarantine.tsv)")
+        raise InputError(
+            f"{what}: expected at least one usable image with a weight above 0, found none "
+            "(see quarantine.tsv and qc.overrides)"
+        )
     return total

@@ -25,6 +25,7 @@ from regcore.study.config import TablesSettings
 from regcore.study.job import LOGGER
 from regcore.study.manifest import Entry, good, located, read_manifest, write_manifest
 from regcore.study.outputs import Layout
+from regcore.study.publish import CONSENSUS
 
 Names = Mapping[int, str]
 
@@ -32,6 +33,7 @@ Names = Mapping[int, str]
 def measure_batch(
     prepared: Sequence[Path],
     population: Path | None,
+    consensus: Path | None,
     atlas: Sequence[Path],
     output: Path,
     layout: Layout,
@@ -49,6 +51,8 @@ def measure_batch(
         Folders of the prepared members of the batch.
     population : Path or None
         Folder of this batch, where there is a template.
+    consensus : Path or None
+        Folder with the labels that most members have on the template, as far as they have labels.
     atlas : sequence of Path
         Folders of the atlas batches that hold its members.
     output : Path
@@ -68,6 +72,8 @@ def measure_batch(
     known = {kind: read_label_table(file).names for kind, file in names.items()}
     placed = {} if population is None else read_manifest(population)
     fused = {key: entry for key, (_, entry) in located(atlas).items()}
+    agreed = None if consensus is None else consensus / CONSENSUS
+    common = read_labels(agreed) if agreed is not None and agreed.exists() else None
     tables: dict[str, list[pd.DataFrame]] = {"volumes": [], "jacobians": [], "overlap": []}
     entries: dict[str, Entry] = {}
     for key, (folder, entry) in located(prepared).items():
@@ -88,6 +94,8 @@ def measure_batch(
         entries[key] = good()
         if in_template:
             entries[key] |= {"picture": _picture(key, layout, output, convention)}
+            if common is not None and placed[key].get("labels"):
+                entries[key] |= {"label_dice": _label_dice(read_labels(layout.warped_labels(key)), common)}
         LOGGER.info("%s: measured %s", key, ", ".join(maps) or "no labels")
     for name, frames in tables.items():
         if frames:
@@ -155,6 +163,12 @@ def _overlap(found: Image, reference: Image, names: Names, distances: bool) -> p
             "dice": list(scores.values()),
         }
     )
+
+
+def _label_dice(labels: Image, consensus: Image) -> float:
+    """Mean Dice of a member's structures with what most members have on the template."""
+    scores = dice(labels, consensus)
+    return float(np.mean(list(scores.values()))) if scores else float("nan")
 
 
 def _with_key(frame: pd.DataFrame, key: str, kind: str) -> pd.DataFrame:

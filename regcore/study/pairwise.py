@@ -12,6 +12,7 @@ from regcore.io.nifti import read_image, write_image
 from regcore.io.screen import screen_image
 from regcore.io.tables import write_json
 from regcore.morphometry import log_jacobian
+from regcore.preprocess import foreground_mask
 from regcore.registration import RegistrationSettings, register
 from regcore.resample import resample
 from regcore.study.config import PrepareSettings
@@ -20,6 +21,7 @@ from regcore.study.manifest import Entry, good, read_manifest, set_aside, write_
 from regcore.study.outputs import Layout, sidecar
 from regcore.study.plan import Pair, endpoint_name
 from regcore.study.prepare import prepare_image
+from regcore.study.quality import affine_quality, mask_overlap
 
 
 def pairwise_batch(
@@ -62,16 +64,20 @@ def pairwise_batch(
         write_transform(
             layout.member(key, f"from-{space}_to-{layout.suffix}_mode-image_xfm.h5"), result.backward
         )
-        write_json(sidecar(forward), {"Quality": result.quality})
         warped = resample(moving, fixed.grid, result.forward)
+        quality = result.quality | {
+            "mask_dice": mask_overlap(foreground_mask(fixed), warped),
+            **affine_quality(result.forward, fixed),
+        }
+        write_json(sidecar(forward), {"Quality": quality})
         write_image(
             layout.member(key, f"space-{space}_desc-preproc_{layout.suffix}.nii.gz"), warped, decimals=4
         )
         for kind in ("abs", "rel"):
             jacobian = log_jacobian(result.forward, fixed.grid, relative=kind == "rel")
             write_image(layout.member(key, f"space-{space}_desc-{kind}_logjac.nii.gz"), jacobian, decimals=4)
-        entries[pair.key] = good(quality=result.quality, **about)
-        LOGGER.info("%s: similarity %.4f", pair.key, result.quality["similarity_after"])
+        entries[pair.key] = good(quality=quality, **about)
+        LOGGER.info("%s: similarity %.4f", pair.key, quality["similarity_after"])
     write_manifest(output, entries)
 
 

@@ -19,6 +19,7 @@ from regcore.io.tables import read_table
 from regcore.study.atlases import Atlas, read_atlases
 from regcore.study.config import Study, TemplateStage, existing_path, find_participants
 from regcore.study.outputs import Layout
+from regcore.study.overrides import Override, read_overrides
 
 HEADERS_READ = 5
 MOST_A_BATCH = 8
@@ -117,6 +118,8 @@ class Plan:
         self.batch_of = {member.key: batch for batch, each in self.batches.items() for member in each}
         self.iterations = [f"{number:02d}" for number in range(1, len(study.template.iterations) + 1)]
         self.last = self.iterations[-1] if self.iterations else "00"
+        table = study.qc.overrides
+        self.overrides = {} if table is None else read_overrides(table, self.keys)
         self.atlases: list[Atlas] = []
         self.pair_batches: dict[str, list[Pair]] = {}
         if "atlas" in study.targets:
@@ -170,6 +173,10 @@ class Plan:
     def keys_of(self, batch: str) -> list[str]:
         """Members of a batch."""
         return [member.key for member in self.batches[batch]]
+
+    def overrides_of(self, batch: str) -> dict[str, Override]:
+        """Decisions of a person about members of a batch."""
+        return {key: self.overrides[key] for key in self.keys_of(batch) if key in self.overrides}
 
     def labels_by_member(self, batch: str) -> dict[str, str]:
         """Label file of every member of a batch that has one."""

@@ -8,7 +8,7 @@ from typing import Literal, cast
 
 from regcore import __version__
 from regcore.errors import InputError
-from regcore.groupwise import PartialSum, combine, partial_sum, update_transform
+from regcore.groupwise import PartialSum, update_transform
 from regcore.image import Image
 from regcore.io.arrays import write_arrays
 from regcore.io.itk import read_transform, write_transform
@@ -16,24 +16,30 @@ from regcore.io.label_tables import LabelTable, read_label_table, write_label_ta
 from regcore.io.nifti import read_image, read_labels, write_image
 from regcore.io.tables import write_json
 from regcore.kernels.invert import invert
+from regcore.labels.consensus import Votes, merge_votes, vote_of
 from regcore.labels.overlap import structures_of
 from regcore.morphometry import log_jacobian
+from regcore.preprocess import foreground_mask
 from regcore.registration.driver import make_diffeomorphic
-from regcore.resample import coverage, resample
+from regcore.resample import resample
 from regcore.space import Grid
 from regcore.study.config import PopulationSettings
 from regcore.study.job import LOGGER
 from regcore.study.manifest import Entry, good, located, read_manifest, set_aside, write_manifest
 from regcore.study.outputs import Layout, sidecar
-from regcore.study.quality import map_quality, similarity
-from regcore.study.template import PARTIAL
+from regcore.study.quality import affine_quality, map_quality, mask_overlap, similarity
+from regcore.study.template import PARTIAL, add_member
+from regcore.study.weighing import read_weights
 from regcore.transforms import Chain, Displacement, Transform, peel, split
+
+VOTES = "votes.npz"
 
 
 def population_batch(
     prepared: Sequence[Path],
     registered: Path,
     template: Path,
+    weights: Path,
     output: Path,
     layout: Layout,
     labels: Mapping[str, str],
@@ -50,6 +56,8 @@ def population_batch(
         Folder of this batch in the last iteration.
     template : Path
         Folder of the template of the last iteration; its shape update goes into every transform.
+    weights : Path
+        The published ``qc.tsv``: what every member weighs in the template.
     output : Path
         Folder for the partial sums and the manifest.
     layout : Layout
@@ -63,9 +71,11 @@ def population_batch(
     fixed = read_image(template / "template.nii.gz")
     update = Chain((read_transform(template / "update.h5"),))
     images = located(prepared)
+    mask, decided = foreground_mask(fixed), read_weights(weights, following=False)
     table = LabelTable() if names is None else read_label_table(names)
     entries: dict[str, Entry] = {}
     parts: list[PartialSum] = []
+    votes: list[Votes] = []
     for key, before in read_manifest(registered).items():
         entries[key] = before
         if before["status"] != "ok":
@@ -80,20 +90,26 @@ def population_batch(
             continue
         mode = cast(Literal["linear", "cubic"], settings.interpolation)
         warped = resample(image, fixed.grid, forward, mode)
-        part = partial_sum([warped], [coverage(image.grid, fixed.grid, forward)], [forward])
-        parts[:] = [combine([*parts, part])]
+        add_member(parts, image, warped, forward, decided[key])
         quality = {
             "similarity_before": before.get("similarity_start"),
             "similarity_after": similarity(fixed, warped),
             **map_quality(_displacement(forward), _displacement(backward)),
+            "mask_dice": mask_overlap(mask, warped),
+            **affine_quality(forward, fixed),
         }
         _publish(layout, key, warped, forward, backward, quality)
-        entries[key] = good(quality=quality)
+        entries[key] = good(quality=quality, **decided[key].entry)
         if key in labels:
-            entries[key] |= _publish_labels(layout, key, Path(labels[key]), fixed.grid, forward, table)
+            about, own = _publish_labels(layout, key, Path(labels[key]), fixed.grid, forward, table)
+            entries[key] |= about
+            if own is not None and decided[key].value > 0:
+                votes[:] = [merge_votes([*votes, vote_of(own, decided[key].value)])]
         LOGGER.info("%s: similarity %.4f", key, quality["similarity_after"])
     if parts:
         write_arrays(output / PARTIAL, parts[0].to_arrays())
+    if votes:
+        write_arrays(output / VOTES, {"label": votes[0].label, "lead": votes[0].lead})
     write_manifest(output, entries)
 
 
@@ -156,14 +172,14 @@ def _publish(
 
 def _publish_labels(
     layout: Layout, key: str, file: Path, grid: Grid, forward: Chain, table: LabelTable
-) -> Entry:
+) -> tuple[Entry, Image | None]:
     """A member's own labels in template space; labels that cannot be read spoil nothing else."""
     try:
         labels = read_labels(file)
     except InputError as error:
         LOGGER.warning("%s: labels left out: %s", key, error)
-        return {"labels_problem": str(error)}
+        return {"labels_problem": str(error)}, None
     warped = resample(labels, grid, forward, "label")
     write_image(layout.warped_labels(key), warped)
     write_label_tables(layout.warped_labels(key), structures_of([warped]), table)
-    return {"labels": True}
+    return {"labels": True}, warped

@@ -38,9 +38,10 @@ from regcore.study.outputs import Layout
 from regcore.study.population import population_batch
 from regcore.study.prepare import prepare_member
 from regcore.study.priors import atlas_priors
-from regcore.study.publish import publish_template
+from regcore.study.publish import publish_qc, publish_template
 from regcore.study.template import centre_batch, register_batch, template_grid
 from regcore.study.validation import validate_atlas
+from regcore.study.weighing import QC
 
 SIZE = 24
 
@@ -104,10 +105,11 @@ def tiny_study(root: Path) -> Layout:
         registered, template = work / "register" / f"{number:02d}", work / "template" / f"{number:02d}"
         register_batch(prepared, before, last, registered, stage)
         gather_template([registered], [last], template, number, stage.name, True, 0.05)
-    population = work / "population" / "all"
+    population, weights = work / "population" / "all", layout.results / QC
+    publish_qc(template, weights)
     for interpolation in ("linear", "cubic"):
         settings = PopulationSettings(interpolation)
-        population_batch(prepared, registered, template, population, layout, labels, None, settings)
+        population_batch(prepared, registered, template, weights, population, layout, labels, None, settings)
     files = {
         "template": layout.template_image,
         "mask": layout.template_mask,
@@ -115,12 +117,16 @@ def tiny_study(root: Path) -> Layout:
         "sharpened": layout.of_template("desc-sharpened_T1w.nii.gz"),
         "certificate": layout.of_template("desc-bias_certificate.json"),
         "description": layout.of_template("template_description.json"),
+        "consensus": work / "consensus",
     }
     publish_template([population], template, files, layout.template)
     _label(members, labels, Places.of(layout, prepared, [population]), stages[1].registration)
     measured, fused = work / "measured" / "all", [work / "atlas" / "all"]
     plain = TablesSettings()
-    measure_batch(prepared, population, fused, measured, layout, labels, {}, "Cohort", plain, "neurological")
+    measure_batch(
+        prepared, population, files["consensus"], fused, measured, layout, labels, {}, "Cohort", plain,
+        "neurological",
+    )  # fmt: skip
     fixed, moving = (read_image(member.image) for member in members[:2])
     for regulariser, model in zip(REGULARISERS, itertools.cycle(DEFORMABLE_MODELS[1:]), strict=False):
         chosen = DeformableSettings("mi", model=model, regulariser=regulariser, shrink=(2,), iterations=(2,))

@@ -3,35 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from regcore.qc.outliers import THRESHOLD, robust_scores
+from regcore.qc.outliers import THRESHOLD, Measure, robust_scores
 
 RULES = ("downweight", "exclude", "none")
-
-
-@dataclass(frozen=True)
-class Measure:
-    """A measure of a registration.
-
-    Parameters
-    ----------
-    side : {"low", "high", "both"}
-        Side on which a value is bad.
-    least_spread : float
-        Smallest standard deviation that a score is counted in, in the unit of the measure: differences
-        that mean nothing are no outliers, however alike the other members are.
-    words : str
-        What it is, for people.
-    """
-
-    side: str
-    least_spread: float
-    words: str
 
 
 MEASURES: dict[str, Measure] = {
@@ -81,8 +60,7 @@ def score_members(frame: pd.DataFrame, measures: Sequence[str] = WEIGHING) -> pd
             continue
         measure = MEASURES[name]
         values = pd.to_numeric(frame[name], errors="coerce").to_numpy(np.float64)
-        signed = np.nan_to_num(robust_scores(values, measure.least_spread))
-        bad = {"low": -signed, "high": signed}.get(measure.side, np.abs(signed))
+        bad = measure.badness(robust_scores(values, measure.least_spread))
         further = bad > best
         best[further], worst[further] = bad[further], name
     return pd.DataFrame({"score": best, "worst": worst}, index=frame.index)

@@ -22,7 +22,7 @@ from regcore.study.population import VOTES
 from regcore.study.tables import DICTIONARY
 from regcore.study.weighing import QC
 
-CONSENSUS = "consensus_dseg.nii.gz"
+CONSENSUS = "consensus.nii.gz"
 
 
 def publish_qc(template: Path, output: Path) -> None:

@@ -60,6 +60,7 @@ rule make_report:
             f"{WORK}/template/{{iteration}}", iteration=PLAN.shown_iterations
         ),
         published=TEMPLATE if PLAN.uses_template else [],
+        weights=f"{RESULTS}/qc.tsv" if PLAN.uses_template else [],
     output:
         f"{RESULTS}/report.html",
     log:
@@ -77,6 +78,7 @@ rule make_report:
         layout=PLAN.layout,
         study=STUDY,
         covariates=PLAN.covariates(),
+        overrides=PLAN.override_rows,
     script:
         "../scripts/make_report.py"
 

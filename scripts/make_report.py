@@ -12,5 +12,6 @@ with job(snakemake.log[0], snakemake.threads):
         templates=paths(snakemake.input.templates),
         measured=paths(snakemake.input.measured),
         covariates=snakemake.params.covariates,
+        overrides=snakemake.params.overrides,
         output=Path(snakemake.output[0]),
     )

@@ -11,7 +11,7 @@ import pandas as pd
 from bokeh.embed import json_item
 from bokeh.layouts import gridplot
 from bokeh.model import Model
-from bokeh.models import ColumnDataSource, HoverTool, NumeralTickFormatter, Span
+from bokeh.models import ColumnDataSource, HoverTool, Span
 from bokeh.plotting import figure
 
 from regcore.qc.plots import BLUE, INK, MUTED, VERMILION
@@ -31,7 +31,7 @@ def bokeh_script() -> str:
 
 def plot_json(model: Model, target: str) -> str:
     """A plot for the page's scripts, to be drawn in the element with the id `target`."""
-    return script_json(json_item(model, target))  # type: ignore[no-untyped-call]
+    return script_json(json_item(model, target))
 
 
 def script_json(content: object) -> str:
@@ -73,7 +73,7 @@ def cohort_plot(frame: pd.DataFrame, threshold: float) -> Model:
     )
     panels = [panel(source, name, threshold if name == "score" else None) for name in names]
     rows = [panels[start : start + COLUMNS] for start in range(0, len(panels), COLUMNS)]
-    grid = gridplot(rows, sizing_mode="stretch_width", merge_tools=True, toolbar_location="right")  # type: ignore[arg-type]
+    grid = gridplot(rows, sizing_mode="stretch_width", merge_tools=True, toolbar_location="right")
     grid.toolbar.logo = None
     grid.toolbar.autohide = True
     return grid
@@ -99,9 +99,9 @@ def panel(source: ColumnDataSource, name: str, threshold: float | None) -> figur
     )
     drawn.scatter(
         "number", name, source=source, size="size", color="colour", marker="marker", alpha=0.85,
-        nonselection_alpha=0.3, selection_line_color=INK, selection_line_width=2.5,
+        nonselection_alpha=0.3, selection_alpha=1.0, selection_line_color=INK, line_width=2,
     )  # fmt: skip
-    hover = [("", "@key"), (words, f"@{name}{{0.0000}}"), ("weight", "@weight{0.00}")]
+    hover = [("", "@key"), (words, f"@{name}{{0.[00000]}}"), ("weight", "@weight{0.00}")]
     drawn.add_tools(HoverTool(tooltips=hover, mode="mouse", point_policy="snap_to_data"))
     values: Sequence[float] = source.data[name]
     level = threshold if threshold is not None else float(np.nanmedian(values))
@@ -115,5 +115,6 @@ def panel(source: ColumnDataSource, name: str, threshold: float | None) -> figur
     drawn.outline_line_color = None
     drawn.yaxis.axis_line_color = None
     drawn.yaxis.major_label_text_font_size = "11px"
-    drawn.yaxis.formatter = NumeralTickFormatter(format="0.[000]")
+    drawn.yaxis.minor_tick_line_color = None
+    drawn.yaxis.major_tick_line_color = None
     return drawn

@@ -33,13 +33,16 @@
 
   // plots
   let source = null;
-  for (const script of all("script.plot")) {
-    Bokeh.embed.embed_item(JSON.parse(script.textContent), script.dataset.target);
-  }
-  if (window.Bokeh) {
-    Bokeh.set_log_level("warn");
-    source = Bokeh.documents.map((each) => each.get_model_by_name("members")).find((found) => found) || null;
-  }
+  let picked = () => {};
+  const drawings = all("script.plot").map((script) =>
+    Bokeh.embed.embed_item(JSON.parse(script.textContent), script.dataset.target),
+  );
+  Promise.all(drawings).then(() => {
+    const documents = window.Bokeh ? Bokeh.documents : [];
+    source = documents.map((each) => each.get_model_by_name("members")).find((found) => found) || null;
+    if (source) source.selected.properties.indices.change.connect(() => picked(source.selected.indices[0]));
+    document.documentElement.dataset.ready = "yes";
+  });
 
   const copy = one("#copy");
   if (copy) {
@@ -201,12 +204,9 @@
   };
 
   all(".card, button.open").forEach((button) => button.addEventListener("click", () => open(button.dataset.key)));
-  if (source) {
-    source.selected.properties.indices.change.connect(() => {
-      const [index] = source.selected.indices;
-      if (index !== undefined && source.data.key[index] !== state.key) open(source.data.key[index]);
-    });
-  }
+  picked = (index) => {
+    if (index !== undefined && source.data.key[index] !== state.key) open(source.data.key[index]);
+  };
   one("#previous").addEventListener("click", () => step(-1));
   one("#next").addEventListener("click", () => step(1));
   one("#close").addEventListener("click", close);

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -131,14 +132,14 @@ def _webp(picture: Picture.Image, quality: int) -> bytes:
     return stream.getvalue()
 
 
-def _cells(image: Image, sheet: Sheet, size: int) -> list[list[npt.NDArray[np.generic]]]:
+def _cells(image: Image, sheet: Sheet, size: int) -> list[list[npt.NDArray[Any]]]:
     """Cells of all rows, every plane in the middle of its cell, all at one scale."""
     columns = [planes(image, sheet.box, sheet.convention, centre) for centre in sheet.centres]
     longest = max(max(plane.size_mm) for plane in columns[0])
     return [[_cell(column[row], size, longest) for column in columns] for row in range(len(columns[0]))]
 
 
-def _cell(plane: Plane, size: int, longest_mm: float) -> npt.NDArray[np.generic]:
+def _cell(plane: Plane, size: int, longest_mm: float) -> npt.NDArray[Any]:
     wide, tall = (max(round(size * length / longest_mm), 1) for length in plane.size_mm)
     upright = np.ascontiguousarray(plane.values[::-1])
     resized = Picture.fromarray(upright).resize((wide, tall), Picture.Resampling.BILINEAR)
@@ -148,7 +149,7 @@ def _cell(plane: Plane, size: int, longest_mm: float) -> npt.NDArray[np.generic]
     return cell
 
 
-def _tiled(cells: list[list[npt.NDArray[np.generic]]]) -> npt.NDArray[np.generic]:
+def _tiled(cells: list[list[npt.NDArray[Any]]]) -> npt.NDArray[Any]:
     return np.concatenate([np.concatenate(row, axis=1) for row in cells], axis=0)
 
 

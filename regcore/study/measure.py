@@ -18,7 +18,7 @@ from regcore.io.nifti import read_grid, read_image, read_labels
 from regcore.io.tables import write_table
 from regcore.labels.overlap import dice, overlap_table
 from regcore.morphometry import structure_jacobians, structure_means, structure_volumes
-from regcore.qc.figures import member_figure
+from regcore.qc.slices import sheet_of, slice_sheet
 from regcore.resample import resample
 from regcore.space import Grid
 from regcore.study.config import TablesSettings
@@ -93,7 +93,7 @@ def measure_batch(
             tables["overlap"].append(_with_key(overlap, key, "atlas"))
         entries[key] = good()
         if in_template:
-            entries[key] |= {"picture": _picture(key, layout, output, convention)}
+            entries[key] |= {"sheet": _sheet(key, layout, output, convention)}
             if common is not None and placed[key].get("labels"):
                 entries[key] |= {"label_dice": _label_dice(read_labels(layout.warped_labels(key)), common)}
         LOGGER.info("%s: measured %s", key, ", ".join(maps) or "no labels")
@@ -177,11 +177,10 @@ def _with_key(frame: pd.DataFrame, key: str, kind: str) -> pd.DataFrame:
     return frame
 
 
-def _picture(key: str, layout: Layout, output: Path, convention: str) -> str:
-    """Picture of a member on the template; returns its file name."""
-    template, mask = read_image(layout.template_image), read_labels(layout.template_mask)
+def _sheet(key: str, layout: Layout, output: Path, convention: str) -> str:
+    """Slices of a member on the template; returns the name of their file."""
     side = cast(Literal["neurological", "radiological"], convention)
-    picture = member_figure(template, read_image(layout.warped(key)), mask, convention=side)
-    with atomic_path(output / f"{key}.png") as temporary:
-        temporary.write_bytes(picture)
-    return f"{key}.png"
+    shown = sheet_of(read_image(layout.template_image), read_labels(layout.template_mask), side)
+    with atomic_path(output / f"{key}.webp") as temporary:
+        temporary.write_bytes(slice_sheet(read_image(layout.warped(key)), shown))
+    return f"{key}.webp"

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import Any
 
 from regcore.errors import InputError
 from regcore.io.tables import MISSING, read_rows, require_columns
@@ -99,6 +100,16 @@ def read_overrides(path: str | os.PathLike[str], keys: Sequence[str]) -> dict[st
                 raise InputError(f"{where}: expected each member once, found {key} again")
             found[key] = override
     return found
+
+
+def override_rows(path: str | os.PathLike[str], keys: Sequence[str]) -> list[dict[str, Any]]:
+    """The words of the table too, for people: `keys` of the members of each row and its columns."""
+    return [
+        {"keys": find_participants([row["participant"]], keys, "")}
+        | {name: "" if row.get(name, MISSING) == MISSING else row[name] for name in COLUMNS[1:]}
+        | {"action": row["action"].lower()}
+        for _, row in read_rows(path)[1]
+    ]
 
 
 def retry_settings(stage: RegistrationSettings, preset: RegistrationSettings) -> RegistrationSettings:

@@ -19,7 +19,7 @@ from regcore.io.tables import read_table
 from regcore.study.atlases import Atlas, read_atlases
 from regcore.study.config import Study, TemplateStage, existing_path, find_participants
 from regcore.study.outputs import Layout
-from regcore.study.overrides import Override, read_overrides
+from regcore.study.overrides import Override, override_rows, read_overrides
 
 HEADERS_READ = 5
 MOST_A_BATCH = 8
@@ -177,6 +177,12 @@ class Plan:
     def overrides_of(self, batch: str) -> dict[str, Override]:
         """Decisions of a person about members of a batch."""
         return {key: self.overrides[key] for key in self.keys_of(batch) if key in self.overrides}
+
+    @property
+    def override_rows(self) -> list[dict[str, Any]]:
+        """Decisions of a person with their words."""
+        table = self.study.qc.overrides
+        return [] if table is None else override_rows(table, self.keys)
 
     def labels_by_member(self, batch: str) -> dict[str, str]:
         """Label file of every member of a batch that has one."""

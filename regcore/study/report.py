@@ -14,11 +14,15 @@ import pandas as pd
 from regcore import __version__
 from regcore.io.nifti import read_image, read_labels
 from regcore.io.tables import read_json, read_table, write_text
-from regcore.qc.report import ReportData, build_report
+from regcore.qc.data import ReportData
+from regcore.qc.report import build_report
+from regcore.registration.presets import preset_names
 from regcore.study.config import Study
 from regcore.study.gather import STATE, TEMPLATE
 from regcore.study.manifest import usable
+from regcore.study.methods import describe_methods
 from regcore.study.outputs import Layout
+from regcore.study.weighing import QC
 
 LIBRARIES = ("numpy", "scipy", "numba", "nibabel", "pandas", "snakemake")
 OUTPUTS = (
@@ -29,6 +33,7 @@ OUTPUTS = (
     ("tpl-{name}/*_atlas-*", "labels of the atlases on the template and how probable each is"),
     ("sub-*/anat/*_dseg.nii.gz", "labels, each with names for BIDS (.tsv) and ITK-SNAP (.label)"),
     ("tables/*.tsv", "tables, each with a data dictionary (.json)"),
+    ("qc.tsv", "what every member weighs in the template, and why"),
     ("quarantine.tsv", "images that were set aside, and why"),
 )
 
@@ -39,6 +44,7 @@ def make_report(
     templates: Sequence[Path],
     measured: Sequence[Path],
     covariates: Sequence[Mapping[str, Any]],
+    overrides: Sequence[Mapping[str, Any]],
     output: Path,
 ) -> None:
     """Write the report.
@@ -54,6 +60,8 @@ def make_report(
         Folders of the measured batches, for the pictures.
     covariates : sequence of mapping
         A row a member.
+    overrides : sequence of mapping
+        Decisions of a person, from `override_rows`.
     output : Path
         HTML file.
     """
@@ -72,24 +80,33 @@ def make_report(
     if (layout.tables / "atlas_validation.tsv").exists():
         extra["validation"] = read_table(layout.tables / "atlas_validation.tsv")
         extra["fusion"] = study.atlas.fusion
+    versions = {
+        "regcore": __version__,
+        "Python": platform.python_version(),
+        **{name: metadata.version(name) for name in LIBRARIES},
+    }
+    members = [
+        (key, (folder / entry["sheet"]).read_bytes())
+        for folder in measured
+        for key, entry in usable(folder)
+        if "sheet" in entry
+    ]
+    if templates:
+        extra["qc"] = read_table(layout.results / QC)
+    excluded = int((extra["qc"]["weight"] == 0).sum()) if templates else 0
     outputs = [(path.format(name=layout.template, suffix=layout.suffix), text) for path, text in OUTPUTS]
     data = ReportData(
         title=study.report.title or f"Study {study.template.name}",
-        versions={
-            "regcore": __version__,
-            "Python": platform.python_version(),
-            **{name: metadata.version(name) for name in LIBRARIES},
-        },
+        versions=versions,
         settings=dataclasses.asdict(study),
         cohort=pd.DataFrame(list(covariates)),
         quarantine=read_table(layout.results / "quarantine.tsv"),
         templates=shown,
-        members=[
-            (key, (folder / entry["picture"]).read_bytes())
-            for folder in measured
-            for key, entry in usable(folder)
-            if "picture" in entry
-        ],
+        members=members,
+        threshold=study.qc.threshold,
+        overrides=overrides,
+        presets=preset_names(),
+        methods=describe_methods(study, len(members) or len(covariates), excluded, versions),
         outputs=pd.DataFrame(outputs, columns=["path", "description"]),
         convention=cast(Literal["neurological", "radiological"], study.report.convention),
         **extra,

@@ -6,7 +6,12 @@ rule publish_qc:
     input:
         template=f"{WORK}/template/{PLAN.last}",
     output:
-        f"{RESULTS}/qc.tsv",
+        report(
+            f"{RESULTS}/qc.tsv",
+            caption="captions/qc.rst",
+            category="Study",
+            labels={"what": "weights and measures of every member"},
+        ),
     log:
         f"{LOGS}/publish_qc.log",
     benchmark:

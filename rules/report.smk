@@ -33,7 +33,12 @@ rule list_quarantine:
             )
         ],
     output:
-        f"{RESULTS}/quarantine.tsv",
+        report(
+            f"{RESULTS}/quarantine.tsv",
+            caption="captions/quarantine.rst",
+            category="Study",
+            labels={"what": "images set aside"},
+        ),
     log:
         f"{LOGS}/list_quarantine.log",
     benchmark:
@@ -62,7 +67,12 @@ rule make_report:
         published=TEMPLATE if PLAN.uses_template else [],
         weights=f"{RESULTS}/qc.tsv" if PLAN.uses_template else [],
     output:
-        f"{RESULTS}/report.html",
+        report(
+            f"{RESULTS}/report.html",
+            caption="captions/report.rst",
+            category="Study",
+            labels={"what": "report of the study"},
+        ),
     log:
         f"{LOGS}/make_report.log",
     benchmark:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -51,3 +56,17 @@ def demo_cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from regcore.demo import make_demo
 
     return make_demo(tmp_path_factory.mktemp("demo") / "demo")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A real headless Chromium; skips where there is none."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="driving a browser needs the extra 'test'")
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if program is None:
+        pytest.skip("no chromium here: apt-get install chromium")
+    with playwright.sync_playwright() as session:
+        # root in a container has no sandbox
+        opened = session.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield opened
+        opened.close()

@@ -49,7 +49,8 @@ def robust_scores(values: npt.ArrayLike, least_spread: float = 0.0) -> npt.NDArr
     values : array, shape (N,)
         Any unit; NaN and infinity are left out of the median and the scale.
     least_spread : float
-        Smallest scale, same unit: what differs by less is alike.
+        Smallest scale, same unit, for measures whose unit says what difference means something; it then takes
+        the place of the mean absolute deviation too.
 
     Returns
     -------
@@ -78,9 +79,10 @@ def robust_scores(values: npt.ArrayLike, least_spread: float = 0.0) -> npt.NDArr
     scale = max(1.4826 * float(np.median(size)), 0.0)
     # rounding noise around a constant is no spread
     noise = 1e-9 * max(float(np.abs(kept).max()), 1e-300)
-    if scale <= noise:
+    if least_spread > 0:
+        scale = max(scale, least_spread)
+    elif scale <= noise:
         scale = 1.2533 * float(size.mean())
-    scale = max(scale, least_spread)
     scores[finite] = 0.0 if scale <= noise else deviation / scale
     return scores
 

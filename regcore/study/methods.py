@@ -87,8 +87,8 @@ def describe_methods(study: Study, members: int, excluded: int, versions: Mappin
         )
         text.append(
             "An unbiased template was built by repeatedly registering all images to their average and moving "
-            f"the average to the mean shape{cite('template')}, in stages: {stages}. A stage ended once the shape "
-            f"of the template moved by less than {study.template.stop_mm:g} mm (RMS)."
+            f"the average to the mean shape{cite('template')}, in stages: {stages}. A stage ended once the "
+            f"shape of the template moved by less than {study.template.stop_mm:g} mm (RMS)."
         )
         text.append(_judging(study, excluded, cite))
         text.append(

@@ -46,9 +46,8 @@ def read_weights(table: Path, following: bool = True) -> dict[str, Weight]:
     """
     weight, reason = ("next_weight", "next_reason") if following else ("weight", "reason")
     frame = read_table(table)
-    frame[reason] = frame[reason].fillna("")
     rows = zip(member_keys(frame), frame[weight], frame[reason], strict=True)
-    return {key: Weight(float(value), str(why)) for key, value, why in rows}
+    return {key: Weight(float(value), "" if pd.isna(why) else str(why)) for key, value, why in rows}
 
 
 def weigh(key: str, decided: Mapping[str, Weight], overrides: Mapping[str, Override]) -> Weight:

@@ -100,7 +100,9 @@ def landmarks_inside(pair: Pair) -> tuple[Landmarks, Landmarks]:
 def region(pair: Pair) -> npt.NDArray[np.bool_]:
     """Voxels of the fixed image that count: those with a label, else in its mask, else its foreground."""
     if pair.fixed.labels:
-        return read_labels(pair.fixed.labels).data > 0
+        labels = read_labels(pair.fixed.labels)
+        # they need not lie on the grid of their image
+        return resample(labels, read_grid(pair.fixed.image), interpolation="nearest").data > 0
     if pair.fixed.mask:
         return read_mask(pair.fixed.mask).data > 0
     return foreground_mask(read_image(pair.fixed.image)).data > 0

@@ -21,7 +21,7 @@ from regcore.registration import Channel, DeformableSettings
 from regcore.registration.descent import Energy, descend
 from regcore.registration.middle import Frame, middle_frame, middle_grid
 from regcore.registration.settings import DEFORMABLE_MODELS, METRICS, REGULARISERS
-from regcore.registration.similarity import at_level
+from regcore.registration.similarity import at_levels, with_measures
 from regcore.registration.variational import energy_on
 from regcore.space import Grid
 from regcore.transforms import Affine, Displacement, identity
@@ -55,7 +55,9 @@ def energy_of(
     if model == "symmetric":
         frame = middle_frame(grid, other, start)
     pairs = [Channel(picture(grid, s), picture(other, s + 2), w) for s, w in ((0, 1.0), (1, 0.5))]
-    return energy_on(frame, settings, at_level(pairs, 0.1, 0.1, settings), weight), frame.grid
+    return energy_on(
+        frame, settings, with_measures(at_levels(pairs, [(0.1, 0.1)])[0], settings), weight
+    ), frame.grid
 
 
 @pytest.mark.parametrize("flat", [False, True], ids=["3D", "2D"])

@@ -16,7 +16,7 @@ from regcore.registration import (
 )
 from regcore.registration.linear import LinearModel, _energy
 from regcore.registration.settings import METRICS
-from regcore.registration.similarity import at_level
+from regcore.registration.similarity import at_levels, with_measures
 from regcore.resample import resample
 from regcore.space import Grid
 from regcore.transforms import Affine, identity
@@ -60,7 +60,9 @@ def other_contrast(image, how):
 def test_the_linear_gradient_is_the_derivative_of_the_energy(metric, grid):
     moving = contrasted(grid)
     fixed = resample(moving, grid, rigid_motion(grid))
-    channels = at_level([Channel(fixed, moving)], 2.0, 2.0, LinearSettings(metric=metric))
+    channels = with_measures(
+        at_levels([Channel(fixed, moving)], [(2.0, 2.0)])[0], LinearSettings(metric=metric)
+    )
     shape = channels[0][0].fixed.grid.shape
     weights = np.zeros(shape, np.float32)
     # away from the edge, where an image jumps to zero half a voxel beyond its outermost voxels

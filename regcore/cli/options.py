@@ -70,9 +70,11 @@ def check_output(path: Path, names: tuple[str, ...], inputs: Iterable[Path | Non
 
 
 def use_threads(count: int) -> None:
-    """Set how many threads kernels run on, and begin to load them while the inputs are read."""
+    """Prepare a process that computes: threads, memory, and kernels that load while the inputs are read."""
     from regcore.kernels.parallel import set_threads, wake
+    from regcore.memory import keep_freed_memory
 
+    keep_freed_memory()
     set_threads(count)
     wake()
 

@@ -16,7 +16,7 @@ from regcore.features.settings import KeypointSettings, MatchSettings, RansacSet
 from regcore.image import Image
 from regcore.landmarks import Landmarks
 from regcore.registration.checks import check_images
-from regcore.registration.driver import make_diffeomorphic
+from regcore.registration.folds import make_diffeomorphic
 from regcore.space import Grid
 from regcore.transforms import Chain, Displacement
 
@@ -180,5 +180,5 @@ def fit_transform(
     if grid is None:
         raise InputError("model 'field': expected the grid of an image for the field to lie on, found none")
     field = fit_field(fixed.points[used], moving.points[used], grid, affine, smoothing)
-    unfolded = Displacement(make_diffeomorphic(field.field), grid)
+    unfolded = Displacement(make_diffeomorphic(field.field)[0], grid)
     return LandmarkFit(Chain((affine, unfolded)), used)

@@ -1,5 +1,7 @@
 """Compose displacement fields that share one grid."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -81,23 +83,28 @@ def _add_read_row(ux, uy, uz, shape, rows, corner, out_x, out_y, out_z):  # type
 
 
 @kernel
+def _compose_row(ux, uy, uz, shape, rows, corner, x, y, inner, scale, ox, oy, oz):  # type: ignore[no-untyped-def]
+    vx, vy, vz = inner[0, x, y], inner[1, x, y], inner[2, x, y]
+    px, py = np.float32(x), np.float32(y)
+    qx, qy, qz = rows[0], rows[1], rows[2]
+    for z in range(len(vx)):
+        a, b, c = scale * vx[z], scale * vy[z], scale * vz[z]
+        ox[z], oy[z], oz[z] = a, b, c
+        qx[z], qy[z], qz[z] = px + a, py + b, np.float32(np.int32(z)) + c
+    brackets_of_row(rows, shape, corner)
+    _add_read_row(ux, uy, uz, shape, rows, corner, ox, oy, oz)
+
+
+@kernel
 def _compose(start, stop, outer, inner, scale, out):  # type: ignore[no-untyped-def]
     _, _, ny, nz = inner.shape
     shape = outer.shape[1:]
     ux, uy, uz = outer[0].reshape(-1), outer[1].reshape(-1), outer[2].reshape(-1)
     rows, corner = np.empty((7, nz), np.float32), np.empty(nz, np.int32)
-    qx, qy, qz = rows[0], rows[1], rows[2]
     for x in range(start, stop):
         for y in range(ny):
-            vx, vy, vz = inner[0, x, y], inner[1, x, y], inner[2, x, y]
-            out_x, out_y, out_z = out[0, x, y], out[1, x, y], out[2, x, y]
-            px, py = np.float32(x), np.float32(y)
-            for z in range(nz):
-                a, b, c = scale * vx[z], scale * vy[z], scale * vz[z]
-                out_x[z], out_y[z], out_z[z] = a, b, c
-                qx[z], qy[z], qz[z] = px + a, py + b, np.float32(np.int32(z)) + c
-            brackets_of_row(rows, shape, corner)
-            _add_read_row(ux, uy, uz, shape, rows, corner, out_x, out_y, out_z)
+            a, b, c = out[0, x, y], out[1, x, y], out[2, x, y]
+            _compose_row(ux, uy, uz, shape, rows, corner, x, y, inner, scale, a, b, c)
 
 
 @kernel
@@ -144,3 +151,45 @@ def compose(outer: Float32, inner: Float32, scale: float = 1.0, out: Float32 | N
     first, second = components(outer), components(inner)
     run_blocks(_compose, second.shape[1], first, second, np.float32(scale), parts)
     return from_components(parts)
+
+
+@kernel
+def _composed_lengths(start, stop, outer, inner, margin_x, margin_y, margin_z):  # type: ignore[no-untyped-def]
+    _, _, ny, nz = inner.shape
+    shape = outer.shape[1:]
+    ux, uy, uz = outer[0].reshape(-1), outer[1].reshape(-1), outer[2].reshape(-1)
+    rows, corner = np.empty((7, nz), np.float32), np.empty(nz, np.int32)
+    sums = np.empty((3, nz), np.float32)
+    a, b, c = sums[0], sums[1], sums[2]
+    total, longest = 0.0, np.float32(0)
+    for x in range(start + margin_x, stop + margin_x):
+        for y in range(margin_y, ny - margin_y):
+            _compose_row(ux, uy, uz, shape, rows, corner, x, y, inner, np.float32(1), a, b, c)
+            for z in range(margin_z, nz - margin_z):
+                length = np.sqrt(a[z] * a[z] + b[z] * b[z] + c[z] * c[z])
+                total += length
+                longest = max(longest, length)
+    return total, longest
+
+
+def composed_lengths(outer: Float32, inner: Float32, margin: Sequence[int]) -> tuple[float, float]:
+    """Mean and largest length of ``compose(outer, inner)`` inside a margin, which is never stored.
+
+    Parameters
+    ----------
+    outer, inner : float32 array, shape (X, Y, Z, 3)
+        Voxels of one grid.
+    margin : 3 ints
+        Voxels left out at either end of each axis, less than half of it.
+
+    Examples
+    --------
+    >>> shift = np.ones((4, 4, 4, 3), np.float32)
+    >>> composed_lengths(shift, -shift, (1, 1, 1))
+    (0.0, 0.0)
+    """
+    first, second = components(outer), components(inner)
+    count = second.shape[1] - 2 * margin[0]
+    totals, longest = zip(*run_blocks(_composed_lengths, count, first, second, *margin), strict=True)
+    size = np.prod([n - 2 * m for n, m in zip(second.shape[1:], margin, strict=True)])
+    return float(sum(totals) / size), float(max(longest))

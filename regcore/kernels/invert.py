@@ -21,8 +21,12 @@ def _invert(start, stop, field, iterations, tolerance, out):  # type: ignore[no-
     for px in range(start, stop):
         for py in range(ny):
             for pz in range(nz):
-                # a smooth field has nearly the same inverse one voxel back, a far better start than zero
-                if pz > 0:
+                # a smooth field's inverse goes on as it did at the last two voxels: far better than zero
+                if pz > 1:
+                    a = np.float32(2) * out[0, px, py, pz - 1] - out[0, px, py, pz - 2]
+                    b = np.float32(2) * out[1, px, py, pz - 1] - out[1, px, py, pz - 2]
+                    c = np.float32(2) * out[2, px, py, pz - 1] - out[2, px, py, pz - 2]
+                elif pz > 0:
                     a, b, c = out[0, px, py, pz - 1], out[1, px, py, pz - 1], out[2, px, py, pz - 1]
                 else:
                     a, b, c = -field[0, px, py, pz], -field[1, px, py, pz], -field[2, px, py, pz]

@@ -18,8 +18,8 @@ from regcore.kernels.compiled import compiled
 BLOCK_PLANES = 8
 BLOCK_VOXELS = 1 << 15
 """Size of the blocks of kernels that go through all voxels in one row."""
-SMALL = 1 << 14
-"""Arrays of fewer values are worked on by one thread, with the same bits."""
+SMALL = 1 << 18
+"""Arrays of fewer values are one block: handing blocks to other threads would take longer than the work."""
 
 kernel = compiled()
 """Decorator of block kernels: ``kernel(start, stop, ...)`` works on planes ``start`` to ``stop``."""
@@ -63,7 +63,7 @@ def wake() -> None:
 
 
 def _is_small(arrays: tuple[Any, ...]) -> bool:
-    """Whether waking other threads would take longer than the work; lists of points say nothing of it."""
+    """Whether the largest array is; lists of points say nothing of the work on them."""
     return max((a.size for a in arrays if isinstance(a, np.ndarray) and a.ndim > 2), default=SMALL) < SMALL
 
 
@@ -79,7 +79,9 @@ def run_blocks(function: Callable[..., Any], size: int, *arrays: Any, block: int
     if _threads == 0:
         set_threads(0)
     starts = range(0, size, block)
-    if _threads == 1 or len(starts) == 1 or _is_small(arrays):
+    if _is_small(arrays):
+        return [function(0, size, *arrays)]
+    if _threads == 1 or len(starts) == 1:
         return [function(start, min(start + block, size), *arrays) for start in starts]
     if _pool is None:
         _pool = ThreadPoolExecutor(max_workers=_threads - 1)

@@ -15,13 +15,13 @@ import numpy.typing as npt
 from regcore.image import Image
 from regcore.kernels.compose import compose, longest_vector
 from regcore.kernels.fields import displacement_gradient, resize_field
-from regcore.kernels.layout import empty_field, from_components
+from regcore.kernels.layout import components, empty_field, from_components
 from regcore.kernels.sample import sample_linear, sample_linear_gradient, sample_nearest
 from regcore.kernels.smooth import gaussian_smooth
 from regcore.registration.linear import IterationRow
 from regcore.registration.pyramid import finest_spacing, level_factors
 from regcore.registration.settings import DeformableSettings
-from regcore.registration.similarity import Channel, Metric, at_level
+from regcore.registration.similarity import Channel, Metric, at_levels, with_measures
 from regcore.space import Grid
 from regcore.transforms import Affine
 
@@ -29,7 +29,12 @@ Float32 = npt.NDArray[np.float32]
 
 
 def onto_grid(field: Float32, old: Grid, new: Grid) -> Float32:
-    """A displacement field in voxels of `old`, on `new`, whose axes are parallel to those of `old`."""
+    """A displacement field in voxels of `old`, on `new`, whose axes are parallel to those of `old`.
+
+    Where the grids are the same it is the field itself.
+    """
+    if old.shape == new.shape and (old.affine == new.affine).all():
+        return field
     matrix = old.inverse_affine @ new.affine
     return resize_field(field, np.diag(matrix)[:3], matrix[:3, 3], new.shape)
 
@@ -73,17 +78,21 @@ def register_deformable(
     """
     rows: list[IterationRow] = []
     field, field_grid = initial, fixed.grid
-    if field is None:
-        field = from_components(np.zeros((3, *fixed.grid.shape), np.float32))
-    for number, (shrink, iterations) in enumerate(settings.levels(finest_spacing(fixed.grid))):
-        if iterations == 0:
-            continue
-        target = level_factors(fixed.grid, shrink) * fixed.grid.spacing
-        # the moving image has axes of its own: smooth it for the finest target along all of them
-        finest = float(target[np.array(fixed.grid.shape) > 1].min())
-        pairs = at_level([Channel(fixed, moving), *channels], target, finest, settings)
+    plan = [
+        (number, level_factors(fixed.grid, shrink) * fixed.grid.spacing, iterations)
+        for number, (shrink, iterations) in enumerate(settings.levels(finest_spacing(fixed.grid)))
+        if iterations > 0
+    ]
+    # the moving image has axes of its own: smooth it for the finest target along all of them
+    targets = [(target, float(target[np.array(fixed.grid.shape) > 1].min())) for _, target, _ in plan]
+    levels = at_levels([Channel(fixed, moving), *channels], targets)
+    for number, _, iterations in plan:
+        pairs = with_measures(levels.pop(0), settings)
         coarse_grid = pairs[0][0].fixed.grid
-        field = onto_grid(field, field_grid, coarse_grid)
+        field = _zeros(coarse_grid) if field is None else onto_grid(field, field_grid, coarse_grid)
+        if field is initial:
+            # what was given stays as it is
+            field = from_components(components(field).copy())
         field_grid = coarse_grid
         part = None if drift is None else onto_grid(drift, fixed.grid, coarse_grid) / np.float32(iterations)
         field = _run_level(
@@ -99,7 +108,12 @@ def register_deformable(
             rows,
             progress,
         )
-    return onto_grid(field, field_grid, fixed.grid), rows
+    field = _zeros(fixed.grid) if field is None else onto_grid(field, field_grid, fixed.grid)
+    return field, rows
+
+
+def _zeros(grid: Grid) -> Float32:
+    return from_components(np.zeros((3, *grid.shape), np.float32))
 
 
 def _run_level(

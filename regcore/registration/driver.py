@@ -10,17 +10,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from regcore.errors import InputError
 from regcore.image import Image
-from regcore.kernels.compose import compose
 from regcore.kernels.exponential import exponential
 from regcore.kernels.invert import invert
-from regcore.kernels.jacobian import jacobian_determinant
 from regcore.kernels.sample import sample_linear
-from regcore.kernels.smooth import gaussian_smooth
 from regcore.metrics import ncc
 from regcore.registration.checks import check_images, check_overlap, checked_channel
 from regcore.registration.deformable import onto_grid, register_deformable
+from regcore.registration.folds import consistency, make_diffeomorphic
 from regcore.registration.histograms import match_histograms
 from regcore.registration.labels import foreground_channel, label_channels
 from regcore.registration.linear import IterationRow, initial_affine
@@ -33,7 +30,6 @@ from regcore.space import Grid
 from regcore.transforms import Affine, Chain, Displacement, Transform, Velocity, split
 
 Float32 = npt.NDArray[np.float32]
-LEAST_JACOBIAN = 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,46 +71,6 @@ class Registration:
         """Moving to fixed world points: what warps the fixed image onto the moving one."""
         back = self.affine.inverse()
         return Chain((back,) if self.inverse is None else (self.inverse, back))
-
-
-def make_diffeomorphic(field: Float32, least: float = LEAST_JACOBIAN, most_rounds: int = 50) -> Float32:
-    """Smooth a displacement where, and only where, its Jacobian determinant is too small.
-
-    Parameters
-    ----------
-    field : float32 array, shape (X, Y, Z, 3)
-        Voxels.
-    least : float
-        Smallest determinant accepted.
-
-    Raises
-    ------
-    InputError
-        If folds remain after `most_rounds`.
-    """
-    for number in range(most_rounds):
-        bad = jacobian_determinant(field) < least
-        if not bad.any():
-            return field
-        # folds that stay are smoothed more, over more of their surroundings, every round
-        reach = 1.0 + 0.1 * number
-        smooth = gaussian_smooth(field, reach)
-        share = np.minimum(gaussian_smooth(bad.astype(np.float32), 1.5 * reach) * 8 * reach**3, 1)[..., None]
-        field = field + share * (smooth - field)
-    raise InputError("registration: expected a map without folds, found folds that smoothing does not remove")
-
-
-def _quality(field: Float32, inverse: Float32) -> dict[str, Any]:
-    determinant = jacobian_determinant(field)
-    back = jacobian_determinant(inverse)
-    inner = tuple(slice(n // 10, n - n // 10) for n in field.shape[:3])
-    error = np.sqrt((compose(field, inverse)[inner] ** 2).sum(axis=-1))
-    return {
-        "folded_voxels": int((determinant <= 0).sum()) + int((back <= 0).sum()),
-        "minimum_jacobian": float(min(determinant.min(), back.min())),
-        "inverse_consistency_mean_vox": float(error.mean(dtype=np.float64)),
-        "inverse_consistency_max_vox": float(error.max()),
-    }
 
 
 def _similarity(
@@ -249,9 +205,11 @@ def register(
                 velocity = Velocity(field, fixed.grid)
                 field = velocity.displacement.field
         assert field is not None
-        field = make_diffeomorphic(field)
-        back = make_diffeomorphic(invert(field) if velocity is None else exponential(-velocity.field))
-        quality |= _quality(field, back)
+        own = velocity is None and field is not start_field
+        field, determinant = make_diffeomorphic(field, overwrite=own)
+        back = invert(field) if velocity is None else exponential(-velocity.field)
+        back, back_determinant = make_diffeomorphic(back, overwrite=True)
+        quality |= consistency(field, back, determinant, back_determinant)
         displacement, inverse = Displacement(field, fixed.grid), Displacement(back, fixed.grid)
     else:
         quality |= {

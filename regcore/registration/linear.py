@@ -16,7 +16,7 @@ from regcore.kernels.sample import sample_linear, sample_linear_gradient
 from regcore.registration.pyramid import finest_spacing
 from regcore.registration.rotations import all_turns, flat_normal, local_turns
 from regcore.registration.settings import LinearSettings
-from regcore.registration.similarity import Channel, Metric, at_level
+from regcore.registration.similarity import Channel, Metric, at_levels, with_measures
 from regcore.space import Array, Grid
 from regcore.transforms import Affine
 
@@ -241,7 +241,7 @@ def _all_rotations(
     coarse_mm = max(voxel_mm, stage.radius_mm / SEARCH_RADIUS_VOX)
     # scale and shear would let a wrong rotation come out better
     settings = replace(stage.settings, model="rigid")
-    pairs = at_level(channels, coarse_mm, coarse_mm, settings)
+    pairs = with_measures(at_levels(channels, [(coarse_mm, coarse_mm)])[0], settings)
     search = replace(stage, settings=settings, channels=pairs)
     grid = pairs[0][0].fixed.grid
     turned = [current @ turn for turn in all_turns(grid, stage.centre)]
@@ -288,8 +288,12 @@ def register_linear(
     radius = max(2.0 * float(np.sqrt(np.trace(covariance) / 3)), finest)
     rows: list[IterationRow] = []
     current: Array = np.array(initial.matrix)
+    levels = at_levels(
+        [Channel(fixed, moving), *channels],
+        [(shrink * finest, shrink * finest) for shrink in settings.shrink],
+    )
     for number, (shrink, iterations) in enumerate(zip(settings.shrink, settings.iterations, strict=True)):
-        pairs = at_level([Channel(fixed, moving), *channels], shrink * finest, shrink * finest, settings)
+        pairs = with_measures(levels[number], settings)
         stage = _Level(settings, pairs, fixed_mask, moving_mask, centre, radius)
         if number == 0 and settings.model != "translation":
             starts = [current]

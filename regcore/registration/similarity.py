@@ -17,6 +17,7 @@ from regcore.registration.settings import METRICS, DeformableSettings, LinearSet
 from regcore.space import Array
 
 Float32 = npt.NDArray[np.float32]
+PERCENTILE_SAMPLE = 1 << 19
 Settings = LinearSettings | DeformableSettings
 Metric = Callable[[Float32, Float32 | None], tuple[float, Float32]]
 """Takes the warped image and the weights; returns a value, smaller is better, and its gradient."""
@@ -57,12 +58,21 @@ def unit_range(image: Image, mask: Image | None = None) -> Image:
         inside = data[mask.data > 0]
         if inside.size == 0:
             raise InputError("mask: expected at least one voxel, found an empty mask")
-    low = float(np.percentile(inside, 0.1))
-    positive = inside[inside > low]
-    high = float(np.percentile(positive, 99.5)) if positive.size else low
+    # so many, spread evenly, tell as much as all do; an odd number of steps does not fall into a row's period
+    low, high = _ends(inside.reshape(-1)[:: (inside.size // PERCENTILE_SAMPLE) | 1])
+    if high <= low:
+        low, high = _ends(inside)
     if high <= low:
         raise InputError("image: expected at least two intensities, found a constant image")
-    return Image(np.clip((data - np.float32(low)) / np.float32(high - low), 0, 1.2), image.grid)
+    data -= np.float32(low)
+    data /= np.float32(high - low)
+    return Image(np.clip(data, 0, 1.2, out=data), image.grid)
+
+
+def _ends(values: Float32) -> tuple[float, float]:
+    low = float(np.percentile(values, 0.1))
+    positive = values[values > low]
+    return low, float(np.percentile(positive, 99.5)) if positive.size else low
 
 
 def _lncc(fixed: Float32, settings: Settings) -> Metric:
@@ -123,9 +133,31 @@ def similarity(fixed: Float32, settings: Settings, metric: str | None = None) ->
     return MEASURES[metric or settings.metric](fixed, settings)
 
 
-def at_level(
-    channels: Sequence[Channel], fixed_mm: Array | float, moving_mm: float, settings: Settings
-) -> list[tuple[Channel, Metric]]:
-    """Channels smoothed for, and resampled to, the voxel sizes of a level, each with its measure."""
-    coarse = [c._replace(fixed=level(c.fixed, fixed_mm), moving=level(c.moving, moving_mm)) for c in channels]
-    return [(channel, similarity(channel.fixed.data, settings, channel.metric)) for channel in coarse]
+def at_levels(
+    channels: Sequence[Channel], targets: Sequence[tuple[Array | float, float]]
+) -> list[list[Channel]]:
+    """Channels smoothed for, and resampled to, the voxel sizes of every level of a pyramid.
+
+    Parameters
+    ----------
+    channels : sequence of Channel
+    targets : sequence of (float or array of shape (3,), float)
+        Voxel size of the fixed and of the moving images of each level, mm, coarse to fine.
+
+    Returns
+    -------
+    list of list of Channel
+        In the order of `targets`. Every level is made from the next finer one: what Gaussians smooth adds
+        up, and only the finest goes through all voxels.
+    """
+    levels: list[list[Channel]] = []
+    finer = list(channels)
+    for fixed_mm, moving_mm in reversed(targets):
+        finer = [c._replace(fixed=level(c.fixed, fixed_mm), moving=level(c.moving, moving_mm)) for c in finer]
+        levels.append(finer)
+    return levels[::-1]
+
+
+def with_measures(channels: Sequence[Channel], settings: Settings) -> list[tuple[Channel, Metric]]:
+    """Channels of a level, each with its measure."""
+    return [(channel, similarity(channel.fixed.data, settings, channel.metric)) for channel in channels]

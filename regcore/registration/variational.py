@@ -28,7 +28,7 @@ from regcore.registration.middle import Frame, middle_frame
 from regcore.registration.pyramid import finest_spacing, level_factors, working_crop
 from regcore.registration.regularisation import regulariser_of, weight_of
 from regcore.registration.settings import DeformableSettings
-from regcore.registration.similarity import Channel, Metric, at_level, similarity
+from regcore.registration.similarity import Channel, Metric, at_levels, similarity, with_measures
 from regcore.space import Array, Grid
 from regcore.transforms import Affine, identity
 
@@ -136,7 +136,7 @@ def energy_on(
     settings : DeformableSettings
         Of any model but ``greedy``.
     channels : list of (Channel, Metric)
-        As `at_level` gives them. Unless the model is ``symmetric``, the fixed images lie on the grid.
+        As `with_measures` gives them. Unless the model is ``symmetric``, the fixed images lie on the grid.
     weight : float
         Of the regulariser.
     fixed_mask, moving_mask : Image, optional
@@ -225,16 +225,20 @@ def register_variational(
     if initial is not None:
         field = _carried(initial, fixed.grid, whole, into)
         field = logarithm(field) if settings.stationary else field
-    for number, (shrink, iterations) in enumerate(settings.levels(finest_spacing(whole))):
-        if iterations == 0:
-            continue
-        factors = level_factors(whole, shrink)
+    plan = [
+        (number, level_factors(whole, shrink), iterations)
+        for number, (shrink, iterations) in enumerate(settings.levels(finest_spacing(whole)))
+        if iterations > 0
+    ]
+    targets: list[tuple[Array | float, float]] = []
+    for _, factors, _ in plan:
         target = factors * whole.spacing
         # the moving image has axes of its own, and in the middle the fixed one too
         finest = float(target[np.array(whole.shape) > 1].min())
-        pairs = at_level(
-            [Channel(fixed, moving), *channels], finest if symmetric else target, finest, settings
-        )
+        targets.append((finest if symmetric else target, finest))
+    levels = at_levels([Channel(fixed, moving), *channels], targets)
+    for number, factors, iterations in plan:
+        pairs = with_measures(levels.pop(0), settings)
         grid = whole.shrink([float(f) for f in factors]) if symmetric else pairs[0][0].fixed.grid
         field, frame = _carried(field, frame.grid, grid, np.eye(4)), replace(frame, grid=grid)
         part = None if drift is None else _carried(drift, fixed.grid, grid, into) / np.float32(iterations)

@@ -12,6 +12,7 @@ from pathlib import Path
 from regcore import __version__
 from regcore.errors import InputError
 from regcore.kernels.parallel import set_threads
+from regcore.memory import keep_freed_memory
 
 LOGGER = logging.getLogger("regcore.study")
 
@@ -48,6 +49,7 @@ def job(log: str | Path, threads: int = 1) -> Iterator[None]:
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
     LOGGER.addHandler(handler)
     LOGGER.setLevel(logging.INFO)
+    keep_freed_memory()
     set_threads(threads)
     started = time.perf_counter()
     LOGGER.info("regcore %s, %d threads", __version__, threads)

@@ -20,7 +20,7 @@ from regcore.labels.consensus import Votes, merge_votes, vote_of
 from regcore.labels.overlap import structures_of
 from regcore.morphometry import log_jacobian
 from regcore.preprocess import foreground_mask
-from regcore.registration.driver import make_diffeomorphic
+from regcore.registration.folds import make_diffeomorphic
 from regcore.resample import resample
 from regcore.space import Grid
 from regcore.study.config import PopulationSettings
@@ -129,8 +129,8 @@ def both_ways(transform: Transform, grid: Grid) -> tuple[Chain, Chain]:
         ``(Affine, Displacement)`` and ``(Displacement, Affine)``.
     """
     affine, displacement = split(transform, grid, affine=peel(transform)[0])
-    field = make_diffeomorphic(displacement.field)
-    inverse = make_diffeomorphic(invert(field))
+    field = make_diffeomorphic(displacement.field)[0]
+    inverse = make_diffeomorphic(invert(field))[0]
     return (
         Chain((affine, Displacement(field, grid))),
         Chain((Displacement(inverse, grid), affine.inverse())),

@@ -114,13 +114,13 @@ def words_of(value: object) -> str:
 
 
 def shrink_to_fit(sheets: Sequence[bytes], most: int = MOST_BYTES) -> list[bytes]:
-    """Sheets that together are no larger than `most` bytes, all by the same factor."""
-    total = sum(len(sheet) for sheet in sheets)
-    if total <= most:
-        return list(sheets)
-    # bytes grow a little slower than the area
-    share = max((most / total) ** 0.5 * 0.95, 0.2)
-    return [smaller(sheet, share) for sheet in sheets]
+    """Sheets that together are no larger than `most` bytes, all shrunk by the same factor, at most to a fifth."""
+    shrunk = list(sheets)
+    for share in (0.8, 0.65, 0.5, 0.4, 0.3, 0.2):
+        if sum(len(sheet) for sheet in shrunk) <= most:
+            break
+        shrunk = [smaller(sheet, share) for sheet in sheets]
+    return shrunk
 
 
 def encoded(picture: bytes) -> tuple[str, str]:

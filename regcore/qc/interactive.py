@@ -19,6 +19,8 @@ from regcore.qc.weights import MEASURES
 
 COLUMNS = 3
 HEIGHT_PX = 190
+MANY = 80
+"""Members beyond which points are drawn smaller."""
 SOURCE = "members"
 """Name of the data that the page listens to: a selected point opens its member."""
 
@@ -58,6 +60,7 @@ def cohort_plot(frame: pd.DataFrame, threshold: float) -> Model:
     outlying = (frame["score"] > threshold) | (frame["weight"] < 1)
     names = ["score", *(name for name in MEASURES if name in frame and varies(frame[name]))]
     columns = {name: pd.to_numeric(frame[name], errors="coerce").to_numpy(np.float64) for name in names}
+    size = 7 if len(frame) <= MANY else 5
     source = ColumnDataSource(
         {
             "key": frame["key"].astype(str).tolist(),
@@ -66,7 +69,7 @@ def cohort_plot(frame: pd.DataFrame, threshold: float) -> Model:
             "colour": [VERMILION if far else BLUE for far in outlying],
             # never by colour alone
             "marker": ["triangle" if far else "circle" for far in outlying],
-            "size": [10 if far else 7 for far in outlying],
+            "size": [size + 3 if far else size for far in outlying],
             **columns,
         },
         name=SOURCE,
@@ -98,7 +101,7 @@ def panel(source: ColumnDataSource, name: str, threshold: float | None) -> figur
         min_border_left=52,
     )
     drawn.scatter(
-        "number", name, source=source, size="size", color="colour", marker="marker", alpha=0.85,
+        "number", name, source=source, size="size", color="colour", marker="marker", alpha=0.8,
         nonselection_alpha=0.3, selection_alpha=1.0, selection_line_color=INK, line_width=2,
     )  # fmt: skip
     hover = [("", "@key"), (words, f"@{name}{{0.[00000]}}"), ("weight", "@weight{0.00}")]

@@ -27,6 +27,7 @@
         const rows = all("tbody tr", table).map((row) => [valueOf(row, column), row]);
         rows.sort(([a], [b]) => (a === null) - (b === null) || (a === null ? 0 : (falling ? -1 : 1) * compare(a, b)));
         table.tBodies[0].append(...rows.map(([, row]) => row));
+        table.closest(".scroll").scrollTop = 0;
       });
     });
   }
@@ -197,6 +198,7 @@
     const rows = all("#judged tbody tr").filter((row) => !row.hidden && keys.includes(row.dataset.key));
     const order = rows.length ? rows.map((row) => row.dataset.key) : keys;
     open(order[(order.indexOf(state.key) + by + order.length) % order.length], false);
+    all("#judged tr.current").forEach((row) => row.scrollIntoView({ block: "nearest", behavior: "instant" }));
   };
   const slide = (by) => {
     state.slice = Math.min(Math.max(state.slice + by, 0), slices - 1);

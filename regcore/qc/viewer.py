@@ -114,7 +114,7 @@ def words_of(value: object) -> str:
 
 
 def shrink_to_fit(sheets: Sequence[bytes], most: int = MOST_BYTES) -> list[bytes]:
-    """Sheets that together are no larger than `most` bytes, all shrunk by the same factor, at most to a fifth."""
+    """Sheets of at most `most` bytes together, all shrunk by the same factor, at most to a fifth."""
     shrunk = list(sheets)
     for share in (0.8, 0.65, 0.5, 0.4, 0.3, 0.2):
         if sum(len(sheet) for sheet in shrunk) <= most:

@@ -50,7 +50,7 @@ def test_only_the_bad_side_scores() -> None:
 
 
 def test_differences_that_mean_nothing_are_no_outliers() -> None:
-    values = [0.9000 + 1e-4 * number for number in range(7)] + [0.889]
+    values = [0.9000 + 1e-4 * number for number in range(7)] + [0.85]
     frame = pd.DataFrame([quality(similarity_after=value) for value in values])
     assert score_members(frame)["score"][7] < 3.5
 

@@ -13,7 +13,7 @@ from regcore.qc.outliers import THRESHOLD, Measure, robust_scores
 RULES = ("downweight", "exclude", "none")
 
 
-# spreads: volumes of healthy heads differ by about a tenth, and an affine that merely follows them has not failed
+# volumes of healthy heads differ by about a tenth: an affine that merely follows them has not failed
 MEASURES: dict[str, Measure] = {
     "similarity_after": Measure("low", 0.02, "similarity"),
     "mask_dice": Measure("low", 0.01, "mask overlap"),

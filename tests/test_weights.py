@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,12 +15,14 @@ from regcore.groupwise import average, partial_sum
 from regcore.image import Image
 from regcore.io.arrays import write_arrays
 from regcore.labels.consensus import merge_votes, vote_of
+from regcore.qc.data import Methods
 from regcore.qc.weights import MEASURES, WEIGHING, outlier_weights, reason_of, score_members
 from regcore.registration.presets import preset
 from regcore.space import Grid
-from regcore.study.config import QualitySettings
+from regcore.study.config import QualitySettings, Study
 from regcore.study.gather import gather_template, read_partials
 from regcore.study.manifest import good, write_manifest
+from regcore.study.methods import describe_methods
 from regcore.study.overrides import Override, override_rows, read_overrides, retry_settings
 from regcore.study.template import PARTIAL, add_member
 from regcore.study.weighing import QC, Weight, judge_members, read_weights, weigh
@@ -229,3 +233,38 @@ def test_the_label_of_more_than_half_leads_in_whatever_parts() -> None:
         for label in range(3):
             most = (labels == label).sum(axis=0) > 3.5
             assert (found[most] == label).all()
+
+
+def methods_of(**changed: Any) -> Methods:
+    stages = [
+        {"name": "affine", "linear": [{"model": "affine", "metric": "mi"}]},
+        {"name": "fine", "repeats": 3, "deformable": {"metric": "lncc"}},
+    ]
+    config = {"cohort": {"source": "a"}, "template": {"stages": stages}, **changed}
+    return describe_methods(Study.from_dict(config), 12, 1, {"regcore": "0.1.0"})
+
+
+def test_methods_cite_what_was_done_in_the_order_of_the_text() -> None:
+    methods = methods_of()
+    cited = [
+        int(number) for group in re.findall(r"\[([\d, ]+)\]", methods.text) for number in group.split(",")
+    ]
+    assert list(dict.fromkeys(cited)) == list(range(1, len(methods.references) + 1))
+    assert "fine (3 iterations at most): a greedy diffeomorphic map" in methods.text
+    assert "1 member weighed nothing" in methods.text
+    assert not any("STAPLE" in reference or "N4" in reference for reference, _ in methods.references)
+
+
+def test_methods_follow_the_configuration() -> None:
+    targets = ["template", "atlas"]
+    methods = methods_of(
+        targets=targets,
+        atlas={"participants": ["1"], "fusion": "staple"},
+        qc={"rule": "none"},
+        prepare={"n4": True},
+    )
+    text = " ".join(reference for reference, _ in methods.references)
+    assert "STAPLE" in text
+    assert "N4ITK" in text
+    assert "Huber" not in text
+    assert "all members weighed the same" in methods.text

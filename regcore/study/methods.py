@@ -7,6 +7,7 @@ from pathlib import Path
 
 from regcore.io.tables import read_yaml
 from regcore.qc.data import Methods
+from regcore.qc.weights import MEASURES
 from regcore.registration.settings import DeformableSettings, RegistrationSettings
 from regcore.study.config import Study
 
@@ -28,6 +29,11 @@ MODELS = {
     "displacement": "a displacement",
     "velocity": "the flow of a stationary velocity",
     "symmetric": "a symmetric diffeomorphic map",
+}
+ROUTES = {
+    "direct": "registered to every image",
+    "template": "carried to every image through the template",
+    "template_library": "carried to every image through some of the members",
 }
 FUSIONS = {
     "majority": "majority vote",
@@ -54,8 +60,8 @@ def describe_methods(study: Study, members: int, excluded: int, versions: Mappin
     --------
     >>> stages = [{"name": "affine", "linear": [{"model": "affine", "metric": "mi"}]}]
     >>> study = Study.from_dict({"cohort": {"source": "a"}, "template": {"stages": stages}})
-    >>> describe_methods(study, 12, 0, {"regcore": "0.1.0"}).text[:77]
-    'Images of 12 scans (T1w) were processed with regcore 0.1.0, run by Snakemake '
+    >>> describe_methods(study, 12, 0, {"regcore": "0.1.0"}).text[:51]
+    '12 images (T1w) were processed with regcore 0.1.0, '
     """
     references = read_yaml(REFERENCES)
     cited: list[str] = []
@@ -71,7 +77,7 @@ def describe_methods(study: Study, members: int, excluded: int, versions: Mappin
 
     lower, upper = study.prepare.winsorise_percent
     text = [
-        f"Images of {members} scans ({study.cohort.suffix}) were processed with regcore{version('regcore')}, "
+        f"{_count(members, 'image')} ({study.cohort.suffix}) were processed with regcore{version('regcore')}, "
         f"run by Snakemake{version('snakemake')}{cite('snakemake')} on Python{version('Python')} with "
         f"NumPy{version('numpy')}, SciPy{version('scipy')} and Numba{version('numba')}{cite('numba')}.",
         "Intensities were "
@@ -80,15 +86,17 @@ def describe_methods(study: Study, members: int, excluded: int, versions: Mappin
         "median of 0.5.",
     ]
     if study.uses_template:
-        stages = "; ".join(
-            f"{stage.name} (at most {stage.repeats} iterations): {_registration(stage.registration, cite)}"
-            for stage in study.template.stages
-            if stage.repeats
-        )
         text.append(
             "An unbiased template was built by repeatedly registering all images to their average and moving "
-            f"the average to the mean shape{cite('template')}, in stages: {stages}. A stage ended once the "
-            f"shape of the template moved by less than {study.template.stop_mm:g} mm (RMS)."
+            f"the average to the mean shape{cite('template')}, in stages: "
+            + "; ".join(
+                f"{stage.name} ({_count(stage.repeats, 'iteration')} at most): "
+                f"{_registration(stage.registration, cite)}"
+                for stage in study.template.stages
+                if stage.repeats
+            )
+            + ". A stage ended once the shape of the template moved by less than "
+            f"{study.template.stop_mm:g} mm (RMS)."
         )
         text.append(_judging(study, excluded, cite))
         text.append(
@@ -98,40 +106,38 @@ def describe_methods(study: Study, members: int, excluded: int, versions: Mappin
             "affine part out."
         )
     if "atlas" in study.targets:
-        routes = {
-            "direct": "registered to every image",
-            "template": "carried to every image through the template",
-            "template_library": f"carried to every image through some members{cite('template_library')}",
-        }
+        atlas = study.atlas
         text.append(
-            f"Atlas labels were {routes[study.atlas.route]} and fused by {FUSIONS[study.atlas.fusion]}"
-            f"{cite(study.atlas.fusion)}"
-            + (
-                "; each atlas was labelled by the others to state the accuracy."
-                if study.atlas.validation
-                else "."
-            )
+            f"Atlases were {ROUTES[atlas.route]}{cite(atlas.route)}, and their labels fused by "
+            f"{FUSIONS[atlas.fusion]}{cite(atlas.fusion)}"
+            + ("; each atlas was labelled by the others to state the accuracy" if atlas.validation else "")
+            + "."
         )
     if "pairwise" in study.targets:
         text.append(f"Pairs of images were registered by {_registration(study.pairwise.registration, cite)}.")
     return Methods(" ".join(text), [(references[name][0], references[name][1]) for name in cited])
 
 
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def _judging(study: Study, excluded: int, cite: _Cite) -> str:
     settings = study.qc
     said = (
         "Registrations were judged by "
-        + ", ".join(name.removesuffix("_vox").replace("_", " ") for name in settings.measures)
+        + ", ".join(MEASURES[name].words for name in settings.measures)
         + f", as robust distances from the median of the cohort (median absolute deviation){cite('mad')}"
     )
-    rules = {
-        "downweight": f"; members beyond {settings.threshold:g} weighed {settings.threshold:g} over their "
-        f"distance in the average (Huber's weights){cite('huber')}.",
-        "exclude": f"; members beyond {settings.threshold:g} were left out of the average.",
-        "none": "; all members weighed the same in the average.",
-    }
-    left = f" {excluded} members were left out of the average of the template." if excluded else ""
-    return said + rules[settings.rule] + left
+    beyond = f"; members beyond {settings.threshold:g}"
+    if settings.rule == "downweight":
+        said += f"{beyond} weighed {settings.threshold:g} over their distance in the average{cite('huber')}."
+    elif settings.rule == "exclude":
+        said += f"{beyond} were left out of the average."
+    else:
+        said += "; all members weighed the same in the average."
+    left = f" In all, {_count(excluded, 'member')} weighed nothing in the template." if excluded else ""
+    return said + left
 
 
 def _registration(settings: RegistrationSettings, cite: _Cite) -> str:

@@ -76,8 +76,9 @@ def describe_methods(study: Study, members: int, excluded: int, versions: Mappin
         return f" {versions[name]}" if name in versions else ""
 
     lower, upper = study.prepare.winsorise_percent
+    images = f"{_count(members, 'image')} ({study.cohort.suffix})"
     text = [
-        f"{_count(members, 'image')} ({study.cohort.suffix}) were processed with regcore{version('regcore')}, "
+        f"{images} were processed with regcore{version('regcore')}, "
         f"run by Snakemake{version('snakemake')}{cite('snakemake')} on Python{version('Python')} with "
         f"NumPy{version('numpy')}, SciPy{version('scipy')} and Numba{version('numba')}{cite('numba')}.",
         "Intensities were "

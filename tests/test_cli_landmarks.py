@@ -174,3 +174,13 @@ def test_bad_input_is_one_line_and_writes_nothing(folder, monkeypatch, capsys, c
     assert len(captured.err.splitlines()) == 1
     assert named.lower() in captured.err.lower()
     assert sorted(path.name for path in folder.iterdir()) == before
+
+
+def test_landmarks_guide_a_registration(folder, tmp_path, monkeypatch) -> None:
+    images, marks = "fixed.nii.gz moving.nii.gz", "--landmarks fixed.csv moving.mrk.json 0.1"
+    command = f"register {images} -t {tmp_path}/guided.txt --preset rigid {marks} --quiet"
+    assert run(folder, monkeypatch, command) == 0
+    guided = read_transform(tmp_path / "guided.txt")
+    assert np.linalg.norm(guided(POINTS) - TURN(POINTS), axis=1).max() < 0.1
+    sidecar = json.loads((tmp_path / "guided.json").read_text())
+    assert sidecar["Landmarks"] == ["fixed.csv", "moving.mrk.json", 0.1]

@@ -64,3 +64,19 @@ def test_without_any_place_the_folder_is_private_and_goes_with_the_process(tmp_p
 def test_other_packages_keep_their_own_folder(room: Path) -> None:
     compiled.compiled()(lambda x: x)
     assert compiled.numba.config.CACHE_DIR == ""
+
+
+def test_kept_kernels_run_without_preparing_the_compiler() -> None:
+    program = """
+import sys, numpy as np
+from regcore.kernels.smooth import gaussian_smooth
+value = gaussian_smooth(np.ones((6, 6, 6), np.float32), 1.0).mean()
+print(float(value), "numba.typed.typeddict" in sys.modules)
+"""
+    runs = [
+        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+        for _ in range(2)
+    ]
+    value, prepared = runs[1].split()
+    assert float(value) == pytest.approx(1.0)
+    assert prepared == "False"

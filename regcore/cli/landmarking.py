@@ -198,7 +198,7 @@ def fit(
     from regcore.io.nifti import read_grid
 
     use_threads(threads)
-    pairs = _read_pairs(fixed, moving, fixed_image, moving_image, frame)
+    pairs = read_pairs(fixed, moving, fixed_image, moving_image, frame)
     found = fit_transform(
         *pairs,
         model.value,
@@ -247,7 +247,7 @@ def errors(
     from regcore.io.tables import write_table
 
     use_threads(threads)
-    pairs = _read_pairs(fixed, moving, fixed_image, moving_image, frame)
+    pairs = read_pairs(fixed, moving, fixed_image, moving_image, frame)
     table = error_table(*pairs, read_chain(transform) if transform else None)
     if output is not None:
         write_table(output, table, ERROR_COLUMNS)
@@ -262,9 +262,10 @@ def _transform_names(model: Model) -> tuple[str, ...]:
     return FIELD_NAMES if model is Model.field else (*FIELD_NAMES, *AFFINE_NAMES)
 
 
-def _read_pairs(
+def read_pairs(
     fixed: Path, moving: Path, fixed_image: Path | None, moving_image: Path | None, frame: Frame
 ) -> tuple[landmarks.Landmarks, landmarks.Landmarks]:
+    """Corresponding landmarks of two files, in one order."""
     from regcore.io.landmarks import read_landmarks
     from regcore.io.nifti import read_grid
     from regcore.landmarks import pair_landmarks

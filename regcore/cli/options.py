@@ -70,13 +70,12 @@ def check_output(path: Path, names: tuple[str, ...], inputs: Iterable[Path | Non
 
 
 def use_threads(count: int) -> None:
-    """Prepare a process that computes: threads, memory, and kernels that load while the inputs are read."""
-    from regcore.kernels.parallel import set_threads, wake
+    """Prepare a process that computes: its threads and its memory."""
+    from regcore.kernels.parallel import set_threads
     from regcore.memory import keep_freed_memory
 
     keep_freed_memory()
     set_threads(count)
-    wake()
 
 
 def read_chain(paths: Iterable[Path], inverted: bool = False) -> Transform:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from regcore.image import Image
+    from regcore.registration.landmark_term import LandmarkTerm
     from regcore.registration.settings import RegistrationSettings
 
 
@@ -83,6 +85,14 @@ def register(
             help="Label maps of the two images, matched label to label beside the intensities.",
         ),
     ] = None,
+    landmarks: Annotated[
+        tuple[Path, Path, float] | None,
+        typer.Option(
+            metavar="FIXED MOVING WEIGHT",
+            help="Landmark files of the two images, and the weight of their mean squared distance, per mm² "
+            "(0.01: 10 mm count as much as the images).",
+        ),
+    ] = None,
     match_histograms: Annotated[
         bool,
         typer.Option(
@@ -106,7 +116,7 @@ def register(
 
     Presets and settings say what the images are: whole heads, lungs, crops, other modalities, label maps.
     Beside the images, other pairs of them (a second contrast, a probability map) and label maps can guide the
-    registration; every one adds its similarity, times its weight.
+    registration; every one adds its similarity, times its weight. So can landmarks, by their distance.
 
     \b
     regcore register fixed.nii.gz moving.nii.gz -t xfm.h5 -i inverse.h5 -w warped.nii.gz
@@ -119,6 +129,7 @@ def register(
     """
     pairs = [_channel(each) for each in channel or []]
     inputs = [fixed, moving, fixed_mask, moving_mask, settings, *(initial or []), *(labels or ())]
+    inputs += landmarks[:2] if landmarks else ()
     inputs += [path for *paths, _ in pairs for path in paths]
     chosen = _settings(preset, settings)
     if match_histograms:
@@ -137,14 +148,18 @@ def register(
     from regcore.io.tables import write_json
     from regcore.registration import Channel, label_channels
     from regcore.registration.driver import register as run
+    from regcore.registration.load import load_kernels
     from regcore.resample import resample
 
     use_threads(threads)
+    loading = threading.Thread(target=load_kernels, args=(chosen,))
+    loading.start()
     read: Callable[[Path], Image] = read_labels if chosen.labels else read_image
     fixed_image, moving_image = read(fixed), read(moving)
     channels = [Channel(read_image(one), read_image(other), weight) for one, other, weight in pairs]
     if labels is not None:
         channels += label_channels(read_labels(labels[0]), read_labels(labels[1]))
+    loading.join()
     with iteration_progress(quiet) as progress:
         result = run(
             fixed_image,
@@ -155,6 +170,7 @@ def register(
             moving_mask=None if moving_mask is None else read_mask(moving_mask),
             progress=progress,
             channels=channels,
+            landmarks=None if landmarks is None else _landmark_term(*landmarks, fixed, moving),
         )
     write_transform(transform, result.forward, compression=compress)
     if inverse is not None:
@@ -169,6 +185,7 @@ def register(
             "Moving": str(moving),
             "Channels": [[str(one), str(other), weight] for one, other, weight in pairs],
             "Labels": [str(path) for path in labels or ()],
+            "Landmarks": [str(each) for each in landmarks[:2]] + [landmarks[2]] if landmarks else [],
             "Settings": chosen.to_dict(),
             "Seconds": round(result.seconds, 3),
             "Quality": result.quality,
@@ -192,6 +209,16 @@ class RegisterCommand(TyperCommand):
                 joined.append("\n".join(rest[:3]))
                 rest = rest[3:]
         return super().parse_args(ctx, joined)
+
+
+def _landmark_term(
+    fixed: Path, moving: Path, weight: float, fixed_image: Path, moving_image: Path
+) -> LandmarkTerm:
+    from regcore.cli.landmarking import read_pairs
+    from regcore.cli.options import Frame
+    from regcore.registration.landmark_term import LandmarkTerm
+
+    return LandmarkTerm(*read_pairs(fixed, moving, fixed_image, moving_image, Frame.ras), weight)
 
 
 def _channel(text: str) -> tuple[Path, Path, float]:

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numba
+from numba.core.caching import FunctionCache
+from numba.core.runtime import rtsys
 
 ROOM = Path(__file__).parent
 
@@ -31,11 +33,27 @@ def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
         # numba reads the folder when it decorates; other packages' functions are to go on where they were
         before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(cache_folder())
         try:
-            return decorate(function)
+            dispatcher = decorate(function)
+            dispatcher._cache = _Kept(dispatcher.py_func)
         finally:
             numba.config.CACHE_DIR = before
+        return dispatcher
 
     return keep
+
+
+class _Kept(FunctionCache):  # type: ignore[misc]
+    """Numba's cache of a function, which does not prepare numba for compiling when nothing is compiled.
+
+    That takes half a second in every process. Machine code that was kept needs none of it; numba prepares
+    itself before it compiles what was not.
+    """
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        # what machine code itself calls: allocation and the counting of references
+        rtsys.initialize(target_context)
+        with self._guard_against_spurious_io_errors():
+            return self._load_overload(sig, target_context)
 
 
 @functools.cache

@@ -6,7 +6,6 @@ whatever the number of threads. Kernels release the interpreter lock and take ``
 
 import itertools
 import os
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -47,19 +46,6 @@ def set_threads(count: int) -> None:
         _pool.shutdown()
         _pool = None
     _threads = wanted
-
-
-@kernel
-def _nothing(start, stop):  # type: ignore[no-untyped-def]
-    return stop - start
-
-
-def wake() -> None:
-    """Let the compiler's library load while something else is done, reading files for one.
-
-    It takes half a second, before the first kernel of a process runs.
-    """
-    threading.Thread(target=_nothing, args=(0, 1)).start()
 
 
 def _is_small(arrays: tuple[Any, ...]) -> bool:

@@ -112,7 +112,7 @@ def find_dispute(
     solid = np.array(grid.shape) > 1
     reach, window = np.where(solid, radius, 0), np.where(solid, search, 0)
     # one row more: a window that begins before the first voxel of a row begins in the row before
-    margin = reach + window + (0, 1, 0)
+    margin = reach + window + np.array([0, 1, 0])
     cut = np.ix_(
         *(
             np.clip(np.arange(first - side, first + size + side), 0, most - 1)

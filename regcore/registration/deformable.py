@@ -18,6 +18,7 @@ from regcore.kernels.fields import displacement_gradient, resize_field
 from regcore.kernels.layout import components, empty_field, from_components
 from regcore.kernels.sample import sample_linear, sample_linear_gradient, sample_nearest
 from regcore.kernels.smooth import gaussian_smooth
+from regcore.registration.landmark_term import LandmarkTerm
 from regcore.registration.linear import IterationRow
 from regcore.registration.pyramid import finest_spacing, level_factors
 from regcore.registration.settings import DeformableSettings
@@ -50,6 +51,7 @@ def register_deformable(
     progress: Callable[[IterationRow], None] | None = None,
     drift: Float32 | None = None,
     channels: Sequence[Channel] = (),
+    landmarks: LandmarkTerm | None = None,
 ) -> tuple[Float32, list[IterationRow]]:
     """Displacement u on the grid of `fixed` such that ``moving(affine((id + u)(x)))`` matches ``fixed(x)``.
 
@@ -69,6 +71,8 @@ def register_deformable(
         Displacement that every level takes out, in equal parts over its iterations, voxels of `fixed`.
     channels : sequence of Channel
         Further images to match, with fixed images on the grid of `fixed`.
+    landmarks : LandmarkTerm, optional
+        Counted with the images.
 
     Returns
     -------
@@ -87,8 +91,10 @@ def register_deformable(
     targets = [(target, float(target[np.array(fixed.grid.shape) > 1].min())) for _, target, _ in plan]
     levels = at_levels([Channel(fixed, moving), *channels], targets)
     for number, _, iterations in plan:
-        pairs = with_measures(levels.pop(0), settings)
-        coarse_grid = pairs[0][0].fixed.grid
+        current = levels.pop(0)
+        coarse_grid = current[0].fixed.grid
+        scratch = empty_field(coarse_grid.shape)
+        pairs = with_measures(current, settings, scratch)
         field = _zeros(coarse_grid) if field is None else onto_grid(field, field_grid, coarse_grid)
         if field is initial:
             # what was given stays as it is
@@ -101,12 +107,14 @@ def register_deformable(
             affine,
             field,
             part,
+            scratch,
             fixed_mask,
             moving_mask,
             number,
             iterations,
             rows,
             progress,
+            landmarks,
         )
     field = _zeros(fixed.grid) if field is None else onto_grid(field, field_grid, fixed.grid)
     return field, rows
@@ -122,23 +130,27 @@ def _run_level(
     affine: Affine,
     field: Float32,
     drift: Float32 | None,
+    scratch: Float32,
     fixed_mask: Image | None,
     moving_mask: Image | None,
     number: int,
     iterations: int,
     rows: list[IterationRow],
     progress: Callable[[IterationRow], None] | None,
+    landmarks: LandmarkTerm | None,
 ) -> Float32:
     grid = channels[0][0].fixed.grid
     weights = level_weights(grid, fixed_mask)
     shape = grid.shape
-    buffers = np.empty(shape, np.float32), empty_field(shape)
-    update, other = empty_field(shape), empty_field(shape)
+    warped, update = np.empty(shape, np.float32), empty_field(shape)
+    extra = empty_field(shape) if len(channels) > 1 else update
     flat = [axis for axis, n in enumerate(shape) if n == 1]
     energies: list[float] = []
     for iteration in range(1, iterations + 1):
         counted = _with_moving_mask(weights, moving_mask, affine, grid, field)
-        energy = _energy(channels, affine, field, counted, buffers, update, other)
+        energy = _energy(channels, affine, field, counted, warped, update, extra)
+        if landmarks is not None:
+            energy += landmarks.of_field(field, grid, affine.matrix, update)
         energies.append(energy)
         row = IterationRow("deformable", number, iteration, energy, energy)
         rows.append(row)
@@ -148,14 +160,14 @@ def _run_level(
             break
         for axis in flat:
             update[..., axis] = 0
-        step = gaussian_smooth(update, settings.update_sigma_vox, out=other)
+        step = gaussian_smooth(update, settings.update_sigma_vox, out=scratch)
         longest = longest_vector(step)
         if longest == 0:
             break
         scale = -settings.step_vox / longest
         if drift is not None:
             step -= drift / np.float32(scale)
-        # three buffers take turns: nothing is written where it is read
+        # the fields take turns: nothing is written where it is read
         if settings.field_sigma_vox > 0:
             gaussian_smooth(compose(field, step, scale, out=update), settings.field_sigma_vox, out=field)
         else:
@@ -168,19 +180,22 @@ def _energy(
     affine: Affine,
     field: Float32,
     weights: Float32,
-    buffers: tuple[Float32, Float32],
+    warped: Float32,
     out: Float32,
-    scratch: Float32,
+    extra: Float32,
 ) -> float:
-    """Sum of the measures of all channels under a displacement; its derivative into `out`."""
+    """Sum of the measures of all channels under a displacement; its derivative into `out`.
+
+    `warped` and, from the second channel on, `extra` are written to as well.
+    """
     total = 0.0
     for number, ((fixed, moving, weight, _), metric) in enumerate(channels):
         matrix = moving.grid.inverse_affine @ affine.matrix @ fixed.grid.affine
-        warped, image_gradient = sample_linear_gradient(moving.data, matrix, field, out=buffers)
+        part = extra if number else out
+        sample_linear_gradient(moving.data, matrix, field, out=(warped, part))
         value, slope = metric(warped, weights)
         total += weight * value
-        part = scratch if number else out
-        displacement_gradient(slope, image_gradient, matrix, out=part)
+        displacement_gradient(slope, part, matrix, out=part)
         if weight != 1:
             part *= np.float32(weight)
         if number:

@@ -20,6 +20,7 @@ from regcore.registration.deformable import onto_grid, register_deformable
 from regcore.registration.folds import consistency, make_diffeomorphic
 from regcore.registration.histograms import match_histograms
 from regcore.registration.labels import foreground_channel, label_channels
+from regcore.registration.landmark_term import LandmarkTerm
 from regcore.registration.linear import IterationRow, initial_affine
 from regcore.registration.pyramid import working_crop
 from regcore.registration.settings import RegistrationSettings
@@ -93,6 +94,7 @@ def register(
     progress: Callable[[IterationRow], None] | None = None,
     drift: Float32 | None = None,
     channels: Sequence[Channel | tuple[Image, Image, float]] = (),
+    landmarks: LandmarkTerm | None = None,
 ) -> Registration:
     """Register `moving` to `fixed`.
 
@@ -114,6 +116,8 @@ def register(
         that lies where `moving` does, on any grid, a weight, and if need be a measure of its own. What is
         minimised is the measure of `fixed` and `moving` plus the weighted measures of these; the masks hold
         for all. `label_channels` makes channels of label maps.
+    landmarks : LandmarkTerm, optional
+        Landmarks to match as well, in every stage but the search for a start.
 
     Returns
     -------
@@ -123,7 +127,7 @@ def register(
     ------
     InputError
         If the images cannot be registered: other dimensions, constant, not finite, an empty mask, a channel
-        on another grid, no overlap in the world once the start is applied.
+        on another grid, no overlap in the world once the start is applied, a landmark outside its image.
 
     Examples
     --------
@@ -137,6 +141,8 @@ def register(
     """
     started = time.perf_counter()
     check_images(fixed, moving, fixed_mask, moving_mask)
+    if landmarks is not None:
+        landmarks.check_inside(fixed.grid, moving.grid)
     if settings.labels:
         channels = [*channels, *label_channels(fixed, moving)]
         fixed, moving, *_ = foreground_channel(fixed, moving)
@@ -170,6 +176,7 @@ def register(
         progress,
         more_channels,
         given=initial is not None,
+        landmarks=landmarks,
     )
     rows += more
     displacement = inverse = velocity = None
@@ -198,6 +205,7 @@ def register(
                 progress,
                 None if drift is None else onto_grid(drift, fixed.grid, crop),
                 [channel._replace(fixed=_on_part(channel.fixed, crop)) for channel in more_channels],
+                landmarks,
             )
             field = onto_grid(field, crop, fixed.grid)
             rows += more

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from regcore.errors import InputError
 from regcore.kernels.compose import composed_lengths
@@ -73,6 +72,8 @@ def make_diffeomorphic(
 
 def _boxes(bad: npt.NDArray[np.bool_], margin: int) -> list[tuple[slice, slice, slice]]:
     """Boxes around what is true, one for all that lies together, with a margin inside the array."""
+    from scipy import ndimage  # slow to import, and most maps have no folds
+
     found = np.argwhere(bad)
     blocks = found // BLOCK
     taken = np.zeros(blocks.max(axis=0) + 1, bool)

@@ -13,6 +13,7 @@ import scipy
 from regcore.image import Image
 from regcore.kernels.fields import matrix_gradient
 from regcore.kernels.sample import sample_linear, sample_linear_gradient
+from regcore.registration.landmark_term import LandmarkTerm
 from regcore.registration.pyramid import finest_spacing
 from regcore.registration.rotations import all_turns, flat_normal, local_turns
 from regcore.registration.settings import LinearSettings
@@ -176,10 +177,13 @@ def initial_affine(fixed: Image, moving: Image, how: str) -> Affine:
 
 
 def _energy(
-    channels: list[tuple[Channel, Metric]], matrix: Array, weights: npt.NDArray[np.float32] | None
+    channels: list[tuple[Channel, Metric]],
+    matrix: Array,
+    weights: npt.NDArray[np.float32] | None,
+    landmarks: LandmarkTerm | None,
 ) -> tuple[float, Array]:
     """Sum of the measures of all channels under a world matrix, and its derivative by the top three rows."""
-    total, by_matrix = 0.0, np.zeros((3, 4))
+    total, by_matrix = (0.0, np.zeros((3, 4))) if landmarks is None else landmarks.of_matrix(matrix)
     for (fixed, moving, weight, _), metric in channels:
         to_voxel, from_voxel = moving.grid.inverse_affine, fixed.grid.affine
         onto = to_voxel @ matrix @ from_voxel
@@ -200,6 +204,7 @@ class _Level:
     moving_mask: Image | None
     centre: Array
     radius_mm: float
+    landmarks: LandmarkTerm | None = None
 
     def minimise(
         self, start: Array, iterations: int, note: Callable[[float], None] | None = None
@@ -211,7 +216,7 @@ class _Level:
 
         def energy(parameters: Array) -> tuple[float, Array]:
             matrix, jacobian = model.matrix_and_jacobian(parameters)
-            value, by_matrix = _energy(self.channels, matrix, weights)
+            value, by_matrix = _energy(self.channels, matrix, weights, self.landmarks)
             change = np.einsum("nij,ij->n", jacobian, by_matrix)
             return value, _in_plane(change, grid) if grid.is_2d else change
 
@@ -246,7 +251,9 @@ def _all_rotations(
     grid = pairs[0][0].fixed.grid
     turned = [current @ turn for turn in all_turns(grid, stage.centre)]
     energies = [
-        _energy(pairs, start, mask_weights(grid, start, stage.fixed_mask, stage.moving_mask))[0]
+        _energy(
+            pairs, start, mask_weights(grid, start, stage.fixed_mask, stage.moving_mask), stage.landmarks
+        )[0]
         for start in turned
     ]
     best = [turned[k] for k in np.argsort(energies, kind="stable")[:SEARCH_REFINED]]
@@ -263,6 +270,7 @@ def register_linear(
     moving_mask: Image | None = None,
     progress: Callable[[IterationRow], None] | None = None,
     channels: Sequence[Channel] = (),
+    landmarks: LandmarkTerm | None = None,
 ) -> tuple[Affine, list[IterationRow]]:
     """Best linear map from `fixed` to `moving` world points, starting at `initial`.
 
@@ -277,6 +285,8 @@ def register_linear(
     progress : callable, optional
     channels : sequence of Channel
         Further images to match, with fixed images on the grid of `fixed`.
+    landmarks : LandmarkTerm, optional
+        Counted with the images.
 
     Returns
     -------
@@ -294,7 +304,7 @@ def register_linear(
     )
     for number, (shrink, iterations) in enumerate(zip(settings.shrink, settings.iterations, strict=True)):
         pairs = with_measures(levels[number], settings)
-        stage = _Level(settings, pairs, fixed_mask, moving_mask, centre, radius)
+        stage = _Level(settings, pairs, fixed_mask, moving_mask, centre, radius, landmarks)
         if number == 0 and settings.model != "translation":
             starts = [current]
             if settings.rotation_search == "full":

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from regcore.errors import InputError
 from regcore.image import Image
+from regcore.kernels.layout import components
 from regcore.metrics import ecc, lncc, mi, mind, ncc, nmi, sad, ssd
 from regcore.registration.pyramid import level
 from regcore.registration.settings import METRICS, DeformableSettings, LinearSettings
@@ -75,17 +76,23 @@ def _ends(values: Float32) -> tuple[float, float]:
     return low, float(np.percentile(positive, 99.5)) if positive.size else low
 
 
-def _lncc(fixed: Float32, settings: Settings) -> Metric:
-    out, scratch = np.empty_like(fixed), np.empty((3, *fixed.shape), np.float32)
-    buffers = {"out": out, "scratch": scratch, "prepared": lncc.prepare(fixed, settings.radius)}
+def _lncc(fixed: Float32, settings: Settings, scratch: Float32 | None) -> Metric:
+    scratch = np.empty((3, *fixed.shape), np.float32) if scratch is None else components(scratch)
+    buffers = {
+        "out": np.empty_like(fixed),
+        "scratch": scratch,
+        "prepared": lncc.prepare(fixed, settings.radius),
+    }
     return partial(lncc.value_and_gradient, fixed, radius=settings.radius, **buffers)
 
 
-def _entropies(measure: Callable[..., tuple[float, Float32]], fixed: Float32, settings: Settings) -> Metric:
+def _entropies(
+    measure: Callable[..., tuple[float, Float32]], fixed: Float32, settings: Settings, _: Float32 | None
+) -> Metric:
     return partial(measure, fixed, bins=settings.bins, smooth_fixed=settings.model == "symmetric")
 
 
-def _mind(fixed: Float32, settings: Settings) -> Metric:
+def _mind(fixed: Float32, settings: Settings, _: Float32 | None) -> Metric:
     sigma, dilation = settings.patch_sigma_vox, settings.dilation
     prepared = mind.prepare(fixed, sigma, dilation)
     return partial(
@@ -93,10 +100,10 @@ def _mind(fixed: Float32, settings: Settings) -> Metric:
     )
 
 
-MEASURES: dict[str, Callable[[Float32, Settings], Metric]] = {
-    "ssd": lambda fixed, settings: partial(ssd.value_and_gradient, fixed),
-    "sad": lambda fixed, settings: partial(sad.value_and_gradient, fixed, epsilon=settings.epsilon),
-    "ncc": lambda fixed, settings: partial(ncc.value_and_gradient, fixed),
+MEASURES: dict[str, Callable[[Float32, Settings, Float32 | None], Metric]] = {
+    "ssd": lambda fixed, settings, _: partial(ssd.value_and_gradient, fixed),
+    "sad": lambda fixed, settings, _: partial(sad.value_and_gradient, fixed, epsilon=settings.epsilon),
+    "ncc": lambda fixed, settings, _: partial(ncc.value_and_gradient, fixed),
     "lncc": _lncc,
     "mi": partial(_entropies, mi.value_and_gradient),
     "nmi": partial(_entropies, nmi.value_and_gradient),
@@ -106,7 +113,9 @@ MEASURES: dict[str, Callable[[Float32, Settings], Metric]] = {
 assert tuple(MEASURES) == METRICS
 
 
-def similarity(fixed: Float32, settings: Settings, metric: str | None = None) -> Metric:
+def similarity(
+    fixed: Float32, settings: Settings, metric: str | None = None, scratch: Float32 | None = None
+) -> Metric:
     """The measure that `settings` name, with everything that depends on the fixed image alone done once.
 
     Parameters
@@ -116,6 +125,8 @@ def similarity(fixed: Float32, settings: Settings, metric: str | None = None) ->
     settings : LinearSettings or DeformableSettings
     metric : str, optional
         Another measure than that of the settings.
+    scratch : float32 array, shape (X, Y, Z, 3), optional
+        A field from `empty_field` that every call may write to.
 
     Returns
     -------
@@ -130,7 +141,7 @@ def similarity(fixed: Float32, settings: Settings, metric: str | None = None) ->
     >>> round(value, 6)
     0.0
     """
-    return MEASURES[metric or settings.metric](fixed, settings)
+    return MEASURES[metric or settings.metric](fixed, settings, scratch)
 
 
 def at_levels(
@@ -158,6 +169,8 @@ def at_levels(
     return levels[::-1]
 
 
-def with_measures(channels: Sequence[Channel], settings: Settings) -> list[tuple[Channel, Metric]]:
-    """Channels of a level, each with its measure."""
-    return [(channel, similarity(channel.fixed.data, settings, channel.metric)) for channel in channels]
+def with_measures(
+    channels: Sequence[Channel], settings: Settings, scratch: Float32 | None = None
+) -> list[tuple[Channel, Metric]]:
+    """Channels of a level, each with its measure, which may write to `scratch` (see `similarity`)."""
+    return [(c, similarity(c.fixed.data, settings, c.metric, scratch)) for c in channels]

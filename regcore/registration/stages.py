@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from regcore.image import Image
+from regcore.registration.landmark_term import LandmarkTerm
 from regcore.registration.linear import IterationRow, initial_affine, register_linear
 from regcore.registration.settings import INITIALISATIONS, LinearSettings
 from regcore.registration.similarity import Channel
@@ -71,6 +72,7 @@ def register_stages(
     progress: Callable[[IterationRow], None] | None = None,
     channels: Sequence[Channel] = (),
     given: bool = False,
+    landmarks: LandmarkTerm | None = None,
 ) -> LinearAnswer:
     """Linear stages, each from the answer of the one before.
 
@@ -91,6 +93,8 @@ def register_stages(
         Further images to match, with fixed images on the grid of `fixed`.
     given : bool
         Whether the user gave the start.
+    landmarks : LandmarkTerm, optional
+        Counted with the images.
 
     Returns
     -------
@@ -99,7 +103,9 @@ def register_stages(
     affine, rows, retries = start, list[IterationRow](), list[str]()
 
     def run(stage: LinearSettings, begin: Affine) -> tuple[Affine, list[IterationRow]]:
-        return register_linear(fixed, moving, stage, begin, fixed_mask, moving_mask, progress, channels)
+        return register_linear(
+            fixed, moving, stage, begin, fixed_mask, moving_mask, progress, channels, landmarks
+        )
 
     def wrong(stage: LinearSettings, answer: Affine) -> str:
         return implausible((start.inverse() @ answer).matrix, stage)

@@ -16,6 +16,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
+from regcore.errors import InputError
 from regcore.image import Image
 from regcore.kernels.exponential import exponential_and_adjoint, logarithm
 from regcore.kernels.fields import carry_field, displacement_gradient
@@ -23,6 +24,7 @@ from regcore.kernels.layout import from_components
 from regcore.kernels.sample import sample_linear, sample_linear_gradient
 from regcore.registration.deformable import level_weights
 from regcore.registration.descent import Energy, descend
+from regcore.registration.landmark_term import LandmarkTerm
 from regcore.registration.linear import IterationRow
 from regcore.registration.middle import Frame, middle_frame
 from regcore.registration.pyramid import finest_spacing, level_factors, working_crop
@@ -79,9 +81,10 @@ def _term_on_fixed(
     moving: _Side,
     grid: Grid,
     stationary: bool,
+    landmarks: LandmarkTerm | None,
     field: Float32,
 ) -> tuple[float, Float32]:
-    """Data term of the moving images brought to the fixed ones, which lie on the grid."""
+    """Data term of the moving images brought to the fixed ones, which lie on the grid, and of landmarks."""
     there, adjoint = exponential_and_adjoint(field) if stationary else (field, None)
     counted = moving.counted(weights, grid, there)
     total, gradient = 0.0, np.zeros_like(field)
@@ -90,6 +93,8 @@ def _term_on_fixed(
         value, slope = metric(warped, counted)
         total += channel.weight * value
         gradient += np.float32(channel.weight) * displacement_gradient(slope, derivative, matrix)
+    if landmarks is not None:
+        total += landmarks.of_field(there, grid, moving.to_image.matrix, gradient)
     return total, gradient if adjoint is None else adjoint(gradient)
 
 
@@ -127,6 +132,7 @@ def energy_on(
     weight: float,
     fixed_mask: Image | None = None,
     moving_mask: Image | None = None,
+    landmarks: LandmarkTerm | None = None,
 ) -> Callable[[Float32], Energy]:
     """The energy of a displacement, or velocity where ``settings.stationary``, on the grid of a frame.
 
@@ -141,6 +147,8 @@ def energy_on(
         Of the regulariser.
     fixed_mask, moving_mask : Image, optional
         Only voxels inside both count.
+    landmarks : LandmarkTerm, optional
+        Counted with the images; not for the model ``symmetric``.
 
     Returns
     -------
@@ -156,7 +164,7 @@ def energy_on(
         data_term = partial(_term_in_middle, settings, pairs, fixed, moving, grid)
     else:
         weights = level_weights(grid, fixed_mask)
-        data_term = partial(_term_on_fixed, channels, weights, moving, grid, settings.stationary)
+        data_term = partial(_term_on_fixed, channels, weights, moving, grid, settings.stationary, landmarks)
     flat = [axis for axis, n in enumerate(grid.shape) if n == 1]
 
     def energy(field: Float32) -> Energy:
@@ -180,6 +188,7 @@ def register_variational(
     progress: Callable[[IterationRow], None] | None = None,
     drift: Float32 | None = None,
     channels: Sequence[Channel] = (),
+    landmarks: LandmarkTerm | None = None,
 ) -> tuple[Float32, list[IterationRow]]:
     """Displacement, or velocity where ``settings.stationary``, on the grid of `fixed`.
 
@@ -202,6 +211,8 @@ def register_variational(
         Displacement that every level takes out, in equal parts over its iterations, voxels of `fixed`.
     channels : sequence of Channel
         Further images to match, with fixed images on the grid of `fixed`.
+    landmarks : LandmarkTerm, optional
+        Counted with the images; not for the model ``symmetric``.
 
     Returns
     -------
@@ -212,9 +223,11 @@ def register_variational(
     Raises
     ------
     InputError
-        If the model is ``symmetric`` and the affine has no square root.
+        If the model is ``symmetric`` and the affine has no square root, or there are landmarks.
     """
     symmetric = settings.model == "symmetric"
+    if symmetric and landmarks is not None:
+        raise InputError("landmarks: expected the model greedy, displacement or velocity, found symmetric")
     frame = Frame(fixed.grid, identity(), affine)
     if symmetric:
         frame = middle_frame(fixed.grid, working_crop(moving, moving_mask), affine)
@@ -250,7 +263,7 @@ def register_variational(
                 progress(rows[-1])
 
         field = descend(
-            energy_on(frame, settings, pairs, weight, fixed_mask, moving_mask),
+            energy_on(frame, settings, pairs, weight, fixed_mask, moving_mask, landmarks),
             field,
             iterations,
             settings.update_sigma_vox,

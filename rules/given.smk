@@ -55,8 +55,10 @@ rule start_batch:
         runtime=lambda wildcards, attempt: PLAN.minutes(attempt),
     params:
         regcore=PLAN.version,
+        fingerprint=lambda wildcards: fingerprint(PLAN.overrides_of(wildcards.batch)),
         known=lambda wildcards: PLAN.known_transforms(wildcards.batch),
         held=list(STUDY.template.held),
+        overrides=lambda wildcards: PLAN.overrides_of(wildcards.batch),
     script:
         "../scripts/start_batch.py"
 
@@ -85,6 +87,8 @@ rule hold_template:
         regcore=PLAN.version,
         stage=lambda wildcards: PLAN.stage_name(wildcards.iteration),
         sharpen=STUDY.template.sharpen,
+        fingerprint=fingerprint(STUDY.qc.judging),
+        quality=STUDY.qc.judging,
     script:
         "../scripts/hold_template.py"
 

@@ -1,6 +1,32 @@
 """What is published of every member, and the template that all of them average to."""
 
 
+# the weights that the build reads, in the open
+rule publish_qc:
+    input:
+        template=f"{WORK}/template/{PLAN.last}",
+    output:
+        report(
+            f"{RESULTS}/qc.tsv",
+            caption="captions/qc.rst",
+            category="Study",
+            labels={"what": "weights and measures of every member"},
+        ),
+    log:
+        f"{LOGS}/publish_qc.log",
+    benchmark:
+        f"{BENCHMARKS}/publish_qc/all.tsv"
+    conda:
+        "environment.yaml"
+    resources:
+        mem_mb=500,
+        runtime=5,
+    params:
+        regcore=PLAN.version,
+    script:
+        "../scripts/publish_qc.py"
+
+
 rule population_batch:
     input:
         prepared=lambda wildcards: expand(
@@ -8,6 +34,7 @@ rule population_batch:
         ),
         registered=f"{WORK}/register/{PLAN.last}/{{batch}}",
         template=f"{WORK}/template/{PLAN.last}",
+        weights=f"{RESULTS}/qc.tsv",
         labels=lambda wildcards: PLAN.labels_of(wildcards.batch),
     output:
         directory(f"{WORK}/population/{{batch}}"),

@@ -47,7 +47,12 @@ rule list_quarantine:
             )
         ],
     output:
-        f"{RESULTS}/quarantine.tsv",
+        report(
+            f"{RESULTS}/quarantine.tsv",
+            caption="captions/quarantine.rst",
+            category="Study",
+            labels={"what": "images set aside"},
+        ),
     log:
         f"{LOGS}/list_quarantine.log",
     benchmark:
@@ -76,8 +81,14 @@ rule make_report:
         ),
         published=TEMPLATE if PLAN.uses_template else [],
         strata=[f"{WORK}/{folder}" for folder in PLAN.folders("strata")],
+        weights=f"{RESULTS}/qc.tsv" if PLAN.uses_template else [],
     output:
-        f"{RESULTS}/report.html",
+        report(
+            f"{RESULTS}/report.html",
+            caption="captions/report.rst",
+            category="Study",
+            labels={"what": "report of the study"},
+        ),
     log:
         f"{LOGS}/make_report.log",
     benchmark:
@@ -95,6 +106,7 @@ rule make_report:
         covariates=PLAN.covariates(),
         designs=PLAN.designs,
         strata=PLAN.strata,
+        overrides=PLAN.override_rows,
     script:
         "../scripts/make_report.py"
 

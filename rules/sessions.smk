@@ -36,6 +36,10 @@ use rule centre_batch as subject_centre with:
         f"{BENCHMARKS}/subject_centre/{{subject}}.tsv"
     params:
         regcore=PLAN.version,
+        fingerprint=lambda wildcards: fingerprint(
+            PLAN.session_overrides(wildcards.subject)
+        ),
+        overrides=lambda wildcards: PLAN.session_overrides(wildcards.subject),
         subject=True,
 
 
@@ -57,10 +61,13 @@ use rule register_batch as subject_register with:
     params:
         regcore=PLAN.version,
         fingerprint=lambda wildcards: fingerprint(
-            PLAN.stage(wildcards.iteration, STUDY.sessions), STUDY.cohort.channels
+            PLAN.stage(wildcards.iteration, STUDY.sessions),
+            STUDY.cohort.channels,
+            PLAN.session_overrides(wildcards.subject),
         ),
         stage=lambda wildcards: PLAN.stage(wildcards.iteration, STUDY.sessions),
         channels=STUDY.cohort.channels,
+        overrides=lambda wildcards: PLAN.session_overrides(wildcards.subject),
 
 
 use rule subject_register as subject_register_last with:
@@ -92,6 +99,8 @@ use rule gather_template as subject_gather with:
         stage=lambda wildcards: PLAN.stage_name(wildcards.iteration, STUDY.sessions),
         sharpen=STUDY.sessions.sharpen,
         stop_mm=STUDY.sessions.stop_mm,
+        fingerprint=fingerprint(STUDY.qc.judging),
+        quality=STUDY.qc.judging,
         subject=True,
 
 

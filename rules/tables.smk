@@ -61,7 +61,15 @@ rule collect_tables:
         template=f"{WORK}/template/{PLAN.last}" if PLAN.uses_template else [],
         certificate=TEMPLATE if PLAN.uses_template else [],
     output:
-        TABLES,
+        [
+            report(
+                f"{RESULTS}/tables/{name}.tsv",
+                caption="captions/table.rst",
+                category="Tables",
+                labels={"what": name},
+            )
+            for name in PLAN.tables
+        ],
     log:
         f"{LOGS}/collect_tables.log",
     benchmark:

@@ -43,6 +43,8 @@ rule centre_batch:
         runtime=lambda wildcards, attempt: PLAN.minutes(attempt),
     params:
         regcore=PLAN.version,
+        fingerprint=lambda wildcards: fingerprint(PLAN.overrides_of(wildcards.batch)),
+        overrides=lambda wildcards: PLAN.overrides_of(wildcards.batch),
     script:
         "../scripts/centre_batch.py"
 
@@ -71,10 +73,13 @@ rule register_batch:
     params:
         regcore=PLAN.version,
         fingerprint=lambda wildcards: fingerprint(
-            PLAN.stage(wildcards.iteration), STUDY.cohort.channels
+            PLAN.stage(wildcards.iteration),
+            STUDY.cohort.channels,
+            PLAN.overrides_of(wildcards.batch),
         ),
         stage=lambda wildcards: PLAN.stage(wildcards.iteration),
         channels=STUDY.cohort.channels,
+        overrides=lambda wildcards: PLAN.overrides_of(wildcards.batch),
     script:
         "../scripts/register_batch.py"
 
@@ -118,5 +123,7 @@ rule gather_template:
         sharpen=STUDY.template.sharpen,
         stop_mm=STUDY.template.stop_mm,
         symmetric=STUDY.template.symmetric,
+        fingerprint=fingerprint(STUDY.qc.judging),
+        quality=STUDY.qc.judging,
     script:
         "../scripts/gather_template.py"

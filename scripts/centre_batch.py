@@ -11,4 +11,5 @@ with job(snakemake.log[0], snakemake.threads):
         grid_file=Path(snakemake.input.grid),
         output=Path(snakemake.output[0]),
         subject=snakemake.params.get("subject", False),
+        overrides=snakemake.params.overrides,
     )

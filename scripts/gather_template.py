@@ -16,4 +16,5 @@ with job(snakemake.log[0], snakemake.threads):
         stop_mm=snakemake.params.stop_mm,
         symmetric=snakemake.params.get("symmetric", False),
         subject=snakemake.params.get("subject", False),
+        quality=snakemake.params.quality,
     )

@@ -13,4 +13,5 @@ with job(snakemake.log[0], snakemake.threads):
         iteration=int(snakemake.wildcards.iteration),
         stage=snakemake.params.stage,
         sharpen_copy=snakemake.params.sharpen,
+        quality=snakemake.params.quality,
     )

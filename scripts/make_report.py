@@ -13,6 +13,7 @@ with job(snakemake.log[0], snakemake.threads):
         measured=paths(snakemake.input.measured),
         covariates=snakemake.params.covariates,
         statistics=snakemake.params.designs,
+        overrides=snakemake.params.overrides,
         output=Path(snakemake.output[0]),
         strata=snakemake.params.strata,
     )

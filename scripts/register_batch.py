@@ -13,4 +13,5 @@ with job(snakemake.log[0], snakemake.threads):
         output=Path(snakemake.output[0]),
         stage=snakemake.params.stage,
         channels=snakemake.params.channels,
+        overrides=snakemake.params.overrides,
     )

@@ -13,4 +13,5 @@ with job(snakemake.log[0], snakemake.threads):
         output=Path(snakemake.output[0]),
         known={key: Path(path) for key, path in snakemake.params.known.items()},
         held=snakemake.params.held,
+        overrides=snakemake.params.overrides,
     )

@@ -7,11 +7,14 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -84,3 +87,17 @@ def bids_issues() -> Callable[[Path], list[dict[str, Any]]]:
         return [issue for issue in found if issue["severity"] != "ignore"]
 
     return validate
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A real headless Chromium; skips where there is none."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="driving a browser needs the extra 'test'")
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if program is None:
+        pytest.skip("no chromium here: apt-get install chromium")
+    with playwright.sync_playwright() as session:
+        # root in a container has no sandbox
+        opened = session.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield opened
+        opened.close()

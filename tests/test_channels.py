@@ -123,7 +123,7 @@ def build(root: Path, channels: dict[str, ChannelSettings]) -> Layout:
         register_batch(prepared, before, last, registered, stage, channels)
         gather_template([registered], [last], template, number, stage.name, False, 0.01)
     population = root / "population"
-    population_batch(prepared, registered, template, population, layout, {}, None, PopulationSettings())
+    population_batch(prepared, registered, template, None, population, layout, {}, None, PopulationSettings())
     files = {
         "template": layout.template_image,
         "mask": layout.template_mask,

@@ -11,7 +11,7 @@ from regcore.errors import InputError
 from regcore.image import Image
 from regcore.io.itk import read_transform
 from regcore.io.nifti import read_image, write_image
-from regcore.io.tables import read_json
+from regcore.io.tables import read_json, read_table
 from regcore.registration import RegistrationSettings
 from regcore.space import Grid
 from regcore.study.config import DatasetSettings, PopulationSettings, Study, TemplateStage
@@ -21,6 +21,7 @@ from regcore.study.manifest import read_manifest, write_manifest
 from regcore.study.outputs import Layout, find_given, known_transform, sidecar
 from regcore.study.population import population_batch
 from regcore.study.template import register_batch
+from regcore.study.weighing import QC
 
 KEYS = ("sub-1", "sub-2", "sub-3")
 LINEAR = {"linear": [{"shrink": [2], "iterations": [5], "rotations_deg": 0}], "deformable": None}
@@ -80,8 +81,9 @@ def test_members_of_the_template_keep_their_transforms(finished: Path, held: Pat
         kept = read_transform(held / "register" / "01" / f"{key}_xfm.h5")
         assert np.abs(kept(points) - read_transform(layout.forward(key))(points)).max() < 1e-4
     # the stranger was registered anew, and only it is a row of the table
-    rows = read_json(held / "template" / "01" / "registrations.json")
-    assert [row["member"] for row in rows] == ["sub-3"]
+    rows = read_table(held / "template" / "01" / QC)
+    assert rows.loc[~rows["held"], "participant_id"].tolist() == ["sub-3"]
+    assert rows["weight"].tolist() == [1.0, 1.0, 1.0]
     state = read_json(held / "template" / "01" / "convergence.json")["rows"]
     assert [row["members"] for row in state] == [3]
     assert state[0]["template_change"] == 0
@@ -92,7 +94,7 @@ def test_frozen_template_is_published_as_it_is(finished: Path, held: Path, tmp_p
     prepared = [held / "prepared" / key for key in KEYS]
     population = tmp_path / "population"
     population_batch(
-        prepared, held / "register" / "01", held / "template" / "01", population, layout, {}, None,
+        prepared, held / "register" / "01", held / "template" / "01", None, population, layout, {}, None,
         PopulationSettings(),
     )  # fmt: skip
     files = find_given(finished / "tpl-Study", "T1w", "template.frozen")

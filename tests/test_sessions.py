@@ -169,7 +169,9 @@ def build(
             [registered], [last], template, number, stage.name, False, settings.stop_mm, subject=True
         )
     sessions, member = root / "sessions" / f"sub-{subject}", root / "prepared" / f"sub-{subject}"
-    population_batch(prepared, registered, template, sessions, layout, labels, None, PopulationSettings())
+    population_batch(
+        prepared, registered, template, None, sessions, layout, labels, None, PopulationSettings()
+    )
     keys = [each.key for each in members]
     subject_template(f"sub-{subject}", sessions, template, keys, member, layout, "first", None)
     return Visits.of(f"sub-{subject}", member, keys, layout), prepared, labels

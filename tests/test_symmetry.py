@@ -126,7 +126,7 @@ def test_symmetric_template_of_a_study(finished: Path, tmp_path: Path) -> None:
     gather_template([tmp_path / "r1"], [tmp_path / "t0"], tmp_path / "t1", 1, "deformable", True, 0.05, True)
     layout, population = Layout(tmp_path / "results"), tmp_path / "population"
     population_batch(
-        prepared, tmp_path / "r1", tmp_path / "t1", population, layout, {}, None, PopulationSettings()
+        prepared, tmp_path / "r1", tmp_path / "t1", None, population, layout, {}, None, PopulationSettings()
     )
     files = layout.published()
     publish_template([population], tmp_path / "t1", files, layout, DatasetSettings(), symmetric=True)

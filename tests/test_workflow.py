@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ import yaml
 
 from regcore.image import Image
 from regcore.io.nifti import read_image, write_image
+from regcore.io.tables import read_json
 from regcore.space import Grid
 
 pytest.importorskip("snakemake", reason="the workflow needs the extra 'workflow'")
@@ -197,6 +200,11 @@ def test_study_publishes_everything(study: Path, bids_issues: Callable[[Path], l
     assert set(volumes["participant_id"]) == {"sub-a", "sub-b", "sub-e"}
     for table in (results / "tables").glob("*.tsv"):
         assert table.with_suffix(".json").exists()
+    qc = pd.read_csv(results / "qc.tsv", sep="\t")
+    assert qc["weight"].tolist() == [1, 1, 1]
+    assert (qc["mask_dice"] > 0.8).all()
+    registrations = pd.read_csv(results / "tables" / "registrations.tsv", sep="\t")
+    assert registrations.loc[registrations["stage"] == "population", "label_dice"].min() > 0.8
     report = (results / "report.html").read_text()
     assert "sub-d" in report
     assert "Accuracy of the atlas labels" in report
@@ -252,6 +260,65 @@ def test_a_changed_setting_plans_what_depends_on_it(
     counts = planned(study, config)
     assert counts[again] >= 1
     assert untouched not in counts
+
+
+def decided(cohort: Path, folder: Path, *rows: str) -> dict[str, Any]:
+    """Configuration of a cohort with a table of decisions."""
+    table = folder / "overrides.tsv"
+    table.write_text("\n".join(["participant\taction\tpreset\treason", *rows]) + "\n")
+    return config_for(cohort) | {"qc": {"overrides": str(table)}}
+
+
+def test_unknown_decisions_show_in_a_dry_run(tmp_path: Path) -> None:
+    write_cohort(tmp_path, ["a", "b"])
+    found = snakemake(tmp_path, decided(tmp_path, tmp_path, "z\tkeep\tn/a\tn/a"), "--dry-run")
+    assert found.returncode != 0
+    assert "line 2: expected a participant of the cohort, found 'z'" in found.stderr
+    assert "Traceback" not in found.stderr
+
+
+@pytest.mark.slow
+def test_decisions_are_honoured_and_rerun_only_what_must(study: Path, tmp_path: Path) -> None:
+    """The template is the mean of the members with the weights of qc.tsv, and nothing else."""
+    copy = tmp_path / "study"
+    shutil.copytree(study, copy)
+    config = decided(study, copy, "e\texclude\tn/a\tcropped", "a\tretry\trigid\tn/a")
+    before = (copy / "overrides.tsv").read_bytes()
+    counts = planned(copy, config)
+    assert counts["centre_batch"] == 2
+    assert not {"warm_cache", "prepare_member", "template_grid"} & set(counts)
+    config = decided(study, copy, "e\texclude\tn/a\tcropped", "a\tretry\trigid\tn/a")
+    found = snakemake(copy, config)
+    assert found.returncode == 0, found.stderr[-3000:]
+    assert (copy / "overrides.tsv").read_bytes() == before
+    results = copy / "results"
+    qc = pd.read_csv(results / "qc.tsv", sep="\t").set_index("participant_id")
+    assert qc["weight"].to_dict() == {"sub-a": 1, "sub-b": 1, "sub-e": 0}
+    assert qc["reason"]["sub-e"] == "override: exclude"
+    template = read_image(results / "tpl-Tiny" / "tpl-Tiny_T1w.nii.gz").data
+    warped = {
+        key: read_image(results / key / "anat" / f"{key}_space-Tiny_desc-preproc_T1w.nii.gz").data
+        for key in qc.index
+    }
+    mean = sum(qc["weight"][key] * data for key, data in warped.items()) / qc["weight"].sum()
+    inside = tuple(slice(10, -10) for _ in range(3))  # where all of them cover the template
+    np.testing.assert_allclose(template[inside], mean[inside], atol=2e-4)
+    certificate = read_json(results / "tpl-Tiny" / "tpl-Tiny_desc-bias_certificate.json")
+    assert certificate["members"] == 2
+    assert certificate["mean_log_affine_rms_mm"] < 0.1
+    reworded = planned(copy, decided(study, copy, "e\texclude\tn/a\tmoved", "a\tretry\trigid\tn/a"))
+    assert set(reworded) - {"all", "total"} == {"make_report"}
+
+
+@pytest.mark.slow
+def test_snakemake_makes_its_own_report(study: Path) -> None:
+    found = snakemake(study, config_for(study), "--report", "snakemake.zip")
+    assert found.returncode == 0, found.stderr[-3000:]
+    with zipfile.ZipFile(study / "snakemake.zip") as archive:
+        names = archive.namelist()
+        page = archive.read("snakemake/report.html").decode()
+    assert any(name.endswith("qc.tsv") for name in names)
+    assert "Groupwise registration of a population of images" in page
 
 
 @pytest.mark.slow

@@ -8,6 +8,8 @@ from typing import Literal
 
 import pandas as pd
 
+from regcore.qc.outliers import member_keys
+
 Verdict = Literal["pass", "look", "fail", "none"]
 
 
@@ -171,6 +173,30 @@ def check_registrations(registrations: pd.DataFrame | None, limit_vox: float = 0
             )
         )
     return checks
+
+
+def check_weights(qc: pd.DataFrame | None) -> Check:
+    """Whether every member weighs in full in the template.
+
+    Examples
+    --------
+    >>> check_weights(pd.DataFrame({"participant_id": ["sub-1", "sub-2"], "weight": [1.0, 0.2]})).found
+    '1 of 2 weigh less: sub-2 (0.2)'
+    """
+    name = "All weigh alike"
+    if qc is None or qc.empty:
+        return Check(name, "none", "no template built", "-", "Nothing to judge.")
+    weights = zip(member_keys(qc), qc["weight"], strict=True)
+    light = [f"{key} ({weight:.2g})" for key, weight in weights if weight < 1]
+    return Check(
+        name,
+        "look" if light else "pass",
+        f"{len(light)} of {len(qc)} weigh less: " + ", ".join(light[:4]) + (" ..." if len(light) > 4 else "")
+        if light else f"all {len(qc)} weigh 1",
+        "every weight 1",
+        "The template is the mean of these weights: read the reasons under Registrations and decide." if light
+        else "Every member counts the same in the template.",
+    )  # fmt: skip
 
 
 def check_outliers(outliers: pd.DataFrame | None, members: int) -> Check:

@@ -1,4 +1,4 @@
-"""Pictures of images as PNG bytes: the template, a member on the template, a map over the template."""
+"""Pictures of images as PNG bytes: the template, and a map over it."""
 
 from __future__ import annotations
 
@@ -160,18 +160,6 @@ def name_sides(axes: Axes, plane: Plane, size: float = 9) -> None:
         )  # fmt: skip
 
 
-def draw_outlines(
-    axes: Axes, template: Plane, levels: tuple[float, ...] | None, mask: Plane | None, width: float
-) -> None:
-    """Draw the outlines of the template's tissue and of its mask."""
-    low, high = float(np.nanmin(template.values)), float(np.nanmax(template.values))
-    inside = [level for level in levels or () if low < level < high]
-    if inside:
-        axes.contour(template.values, levels=inside, colors=[OUTLINE], linewidths=width)
-    if mask is not None and mask.values.any() and not mask.values.all():
-        axes.contour(mask.values.astype(np.float32), levels=[0.5], colors=[MASK_OUTLINE], linewidths=width)
-
-
 def template_figure(
     template: Image,
     mask: Image | None = None,
@@ -209,41 +197,6 @@ def template_figure(
             ha="center",
         )
     return png_bytes(figure, palette=())
-
-
-def member_figure(
-    template: Image,
-    warped: Image,
-    mask: Image | None = None,
-    *,
-    width_px: int = 520,
-    convention: Convention = "neurological",
-) -> bytes:
-    """One member warped to the template, with the template's outlines drawn over it, as a PNG.
-
-    Parameters
-    ----------
-    template, warped : Image
-        On the same grid.
-    mask : Image, optional
-        The template's mask, on the same grid; its outline is drawn in blue, and it frames the picture.
-    width_px : int
-        Width of the picture.
-    convention : {"neurological", "radiological"}
-        Side on which the subject's left is shown.
-    """
-    box = foreground_box(template, mask)
-    fixed, moving = planes(template, box, convention), planes(warped, box, convention)
-    masks: Sequence[Plane | None] = [None] * len(fixed) if mask is None else planes(mask, box, convention)
-    figure, axes = canvas_of_planes(moving, width_px)
-    levels = window(warped)
-    inside = template.data if mask is None else template.data[mask.data > 0]
-    split = otsu_levels(np.asarray(inside, dtype=np.float32).ravel())
-    for ax, plane, outline, masked in zip(axes, moving, fixed, masks, strict=True):
-        draw_plane(ax, plane, levels)
-        draw_outlines(ax, outline, split, masked, width=0.6)
-        name_sides(ax, plane, size=8)
-    return png_bytes(figure, palette=(OUTLINE, MASK_OUTLINE))
 
 
 def map_figure(

@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from regcore.qc.weights import MEASURES
+
 
 def picture(data: bytes, alternative: str, style: str = "") -> Markup:
     """Image element with the picture embedded; `alternative` says what it shows to who cannot see it."""
@@ -41,9 +43,11 @@ def table(frame: pd.DataFrame, most: int = 200) -> Markup:
         else Markup("")
     )
     body = Markup("\n").join(rows)
-    return Markup(
-        '<div class="scroll"><table><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>{}'
-    ).format(head, body, note)
+    whole = Markup(
+        '<div class="scroll"><table class="sortable"><thead><tr>{}</tr></thead>'
+        "<tbody>{}</tbody></table></div>"
+    )
+    return whole.format(head, body) + note
 
 
 def heading(column: str) -> str:
@@ -81,6 +85,20 @@ def number(value: object) -> str:
     if isinstance(value, list | tuple):
         return "[" + ", ".join(number(part) for part in value) + "]"
     return str(value)
+
+
+def measure(value: object, name: str) -> str:
+    """Value of a measure as text; the names of measures as people say them.
+
+    Examples
+    --------
+    >>> measure("mask_dice", "worst"), measure(0.91234, "mask_dice"), measure(2.0, "folded_voxels")
+    ('mask overlap', '0.912', '2')
+    """
+    if name == "worst":
+        return MEASURES[str(value)].words if value in MEASURES else number(None)
+    known = isinstance(value, int | float) and math.isfinite(value)
+    return f"{value:.3g}" if known else number(None)
 
 
 def duration(seconds: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,32 @@ import pandas as pd
 THRESHOLD = 3.5
 
 
-def robust_scores(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
+@dataclass(frozen=True)
+class Measure:
+    """A measure of which one side is bad.
+
+    Parameters
+    ----------
+    side : {"low", "high", "both"}
+        Side on which a value is bad.
+    least_spread : float
+        Smallest standard deviation that a score is counted in, in the unit of the measure: differences
+        that mean nothing are no outliers, however alike the other members are.
+    words : str
+        What it is, for people.
+    """
+
+    side: str
+    least_spread: float = 0.0
+    words: str = ""
+
+    def badness(self, scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Signed robust scores as distances on the bad side, 0 on the other and where there is none."""
+        signed = np.nan_to_num(scores)
+        return np.maximum({"low": -signed, "high": signed}.get(self.side, np.abs(signed)), 0.0)
+
+
+def robust_scores(values: npt.ArrayLike, least_spread: float = 0.0) -> npt.NDArray[np.float64]:
     """Distance of every value from the median, in robust standard deviations.
 
     The scale is 1.4826 times the median absolute deviation (MAD), which is the standard deviation where the
@@ -22,6 +48,9 @@ def robust_scores(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
     ----------
     values : array, shape (N,)
         Any unit; NaN and infinity are left out of the median and the scale.
+    least_spread : float
+        Smallest scale, same unit, for measures whose unit says what difference means something; it then takes
+        the place of the mean absolute deviation too.
 
     Returns
     -------
@@ -50,7 +79,9 @@ def robust_scores(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
     scale = max(1.4826 * float(np.median(size)), 0.0)
     # rounding noise around a constant is no spread
     noise = 1e-9 * max(float(np.abs(kept).max()), 1e-300)
-    if scale <= noise:
+    if least_spread > 0:
+        scale = max(scale, least_spread)
+    elif scale <= noise:
         scale = 1.2533 * float(size.mean())
     scores[finite] = 0.0 if scale <= noise else deviation / scale
     return scores
@@ -85,7 +116,7 @@ def member_keys(frame: pd.DataFrame) -> pd.Series[str]:
 
 
 def measure_outliers(
-    frame: pd.DataFrame, sides: Mapping[str, str], threshold: float = THRESHOLD
+    frame: pd.DataFrame, measures: Mapping[str, Measure], threshold: float = THRESHOLD
 ) -> pd.DataFrame:
     """Members whose measures lie far from the cohort, one row a member and measure.
 
@@ -93,9 +124,8 @@ def measure_outliers(
     ----------
     frame : DataFrame
         A row a member (see `member_keys`), a column a measure.
-    sides : mapping
-        Column to the side on which an outlier matters: ``"low"``, ``"high"`` or ``"both"``; columns that
-        `frame` does not have are passed over.
+    measures : mapping
+        Column to its `Measure`; columns that `frame` does not have are passed over.
     threshold : float
         Smallest absolute robust score of an outlier.
 
@@ -107,25 +137,23 @@ def measure_outliers(
     Examples
     --------
     >>> table = pd.DataFrame({"key": list("abcd"), "seconds": [1.0, 1.1, 0.9, 9.0]})
-    >>> measure_outliers(table, {"seconds": "high"})["member"].tolist()
+    >>> measure_outliers(table, {"seconds": Measure("high")})["member"].tolist()
     ['d']
     """
     keys = member_keys(frame).to_numpy()
     rows: list[dict[str, object]] = []
-    for measure, side in sides.items():
-        if measure not in frame:
+    for name, measure in measures.items():
+        if name not in frame:
             continue
-        values = pd.to_numeric(frame[measure], errors="coerce").to_numpy(np.float64)
-        scores = robust_scores(values)
-        far = {"low": scores <= -threshold, "high": scores >= threshold}.get(
-            side, np.abs(scores) >= threshold
-        )
+        values = pd.to_numeric(frame[name], errors="coerce").to_numpy(np.float64)
+        scores = robust_scores(values, measure.least_spread)
+        far = measure.badness(scores) >= threshold
         if far.any():
             median = float(np.nanmedian(values))
             rows += [
                 {
                     "member": keys[i],
-                    "measure": measure,
+                    "measure": name,
                     "value": values[i],
                     "median": median,
                     "score": scores[i],

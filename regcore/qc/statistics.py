@@ -57,26 +57,23 @@ class DesignShown:
     left_out: pd.DataFrame | None = None
 
 
-def design_pictures(
-    design: DesignShown, template: Image | None, mask: Image | None, convention: Convention
-) -> list[tuple[str, list[tuple[str, bytes]], list[tuple[str, object]]]]:
-    """Contrast, its pictures with what each shows in words, and its numbers."""
-    shown = []
-    for contrast, weights in design.summary["Contrasts"].items():
-        pictures = []
-        if design.maps and contrast in design.maps and template is not None:
-            t, corrected = design.maps[contrast]
-            degrees = int(design.summary["DegreesOfFreedom"])
-            drawn = statistic_figure(t, template, degrees, corrected, mask, convention=convention)
-            pictures.append((f"t map of {contrast} on the template, three planes through its peak", drawn))
-        if design.structures is not None:
-            rows = design.structures[design.structures["contrast"] == contrast]
-            if rows["effect"].notna().any():
-                pictures.append((f"Effect of {contrast} on structures", forest_figure(rows, weights)))
-        found = design.summary.get("Maps", {}).get(contrast, {})
-        numbers = [(NUMBERS[name], value) for name, value in found.items() if name in NUMBERS]
-        shown.append((contrast, pictures, numbers))
-    return shown
+def contrast_figures(
+    design: DesignShown, contrast: str, template: Image | None, mask: Image | None, convention: Convention
+) -> tuple[dict[str, bytes], dict[str, bytes]]:
+    """Map and plot of a contrast, as far as there are any, by what each shows in words."""
+    views, plots = {}, {}
+    if design.maps and contrast in design.maps and template is not None:
+        t, corrected = design.maps[contrast]
+        degrees = int(design.summary["DegreesOfFreedom"])
+        views[f"t map of {contrast} on the template, three planes through its peak"] = statistic_figure(
+            t, template, degrees, corrected, mask, convention=convention
+        )
+    if design.structures is not None:
+        rows = design.structures[design.structures["contrast"] == contrast]
+        if rows["effect"].notna().any():
+            weights = design.summary["Contrasts"][contrast]
+            plots[f"Effect of {contrast} on structures"] = forest_figure(rows, weights)
+    return views, plots
 
 
 def statistic_figure(

@@ -19,7 +19,7 @@ from regcore.study.config import AtlasSettings
 from regcore.study.job import LOGGER
 from regcore.study.manifest import Entry, good, located, set_aside, write_manifest
 from regcore.study.outputs import Layout
-from regcore.study.quality import similarity
+from regcore.study.quality import affine_quality, similarity
 from regcore.transforms import Chain, Transform, identity, peel, split
 
 Located = Mapping[str, tuple[Path, Entry]]
@@ -179,7 +179,7 @@ def _way(
         assert start is not None
         return start, {}
     result = register(target, moving, settings.registration, initial=start)
-    return result.forward, dict(result.quality)
+    return result.forward, result.quality | affine_quality(result.forward, target)
 
 
 def _beyond(

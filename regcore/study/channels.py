@@ -77,6 +77,8 @@ class ChannelSums:
         for name, image in images.items():
             warped[name] = resample(image, grid, transform, interpolation)
             seen = coverage(image.grid, grid, transform)
+            if weight == 0:
+                continue
             # the shape is the first image's affair
             part = partial_sum([warped[name]], [seen], [identity()], [weight])
             self.parts[name] = combine([self.parts[name], part]) if name in self.parts else part

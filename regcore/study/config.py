@@ -433,6 +433,44 @@ class StrataSettings:
 
 
 @dataclass(frozen=True)
+class QualitySettings:
+    """How registrations are judged, and what an outlier weighs in the template.
+
+    Parameters
+    ----------
+    rule : str
+        ``downweight``, ``exclude`` or ``none`` (see `qc.weights.outlier_weights`).
+    threshold : float
+        Robust standard deviations from the cohort's median beyond which a member is an outlier.
+    measures : tuple of str
+        Which measures decide (see `qc.weights.WEIGHING`).
+    fewest : int
+        Smaller cohorts are not judged: their median says too little.
+    overrides : str, optional
+        Table of decisions that a person made about members.
+    """
+
+    rule: str = "downweight"
+    threshold: float = 3.5
+    measures: tuple[str, ...] = (
+        "similarity_after",
+        "mask_dice",
+        "folded_voxels",
+        "minimum_jacobian",
+        "inverse_consistency_mean_vox",
+        "affine_log_volume",
+        "affine_log_anisotropy",
+    )
+    fewest: int = 6
+    overrides: str | None = None
+
+    @property
+    def judging(self) -> QualitySettings:
+        """Settings that the rule depends on: not where a person's decisions are."""
+        return replace(self, overrides=None)
+
+
+@dataclass(frozen=True)
 class ReportSettings:
     """Title of the report and the side on which its pictures show the subject's left."""
 
@@ -496,6 +534,7 @@ class Study:
     tables: TablesSettings = TablesSettings()
     morphometry: MorphometrySettings = MorphometrySettings()
     statistics: StatisticsSettings = StatisticsSettings()
+    qc: QualitySettings = QualitySettings()
     report: ReportSettings = ReportSettings()
 
     @classmethod
@@ -616,6 +655,7 @@ _SECTIONS: dict[str, type[Any]] = {
     "tables": TablesSettings,
     "morphometry": MorphometrySettings,
     "statistics": StatisticsSettings,
+    "qc": QualitySettings,
     "report": ReportSettings,
 }
 

@@ -18,6 +18,7 @@ IGNORED = {
     "/tables": "tables over the cohort: BIDS has no place for them",
     "/statistics": "models of voxels and structures: BIDS has no place for them",
     "/report.html": "the report",
+    "/qc.*": "what every member weighs in the template: BIDS has no place for it",
     "/quarantine.*": "images that were set aside",
     "**/*_xfm.*": "transforms: the specification has no name for them yet",
     "**/*_logjac.*": "log-Jacobian maps: BIDS has no suffix for them",
@@ -32,9 +33,10 @@ README = """\
 # {name}
 
 Groupwise registration by regcore {version}. Open `report.html` first; `tables/` holds every number, each
-table with a data dictionary. `sub-*/` holds the members in the space of the template, their transforms and
-labels; `tpl-*/` the template, in a folder that TemplateFlow's client reads. `.bidsignore` lists what BIDS has
-no name for. `work/` is for resuming and may be deleted.
+table with a data dictionary, and `qc.tsv` what every member weighs in the template. `sub-*/` holds the
+members in the space of the template, their transforms and labels; `tpl-*/` the template, in a folder that
+TemplateFlow's client reads. `.bidsignore` lists what BIDS has no name for. `work/` is for resuming and may be
+deleted.
 """
 
 

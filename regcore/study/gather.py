@@ -27,15 +27,17 @@ from regcore.io.nifti import read_image, write_image
 from regcore.io.tables import read_json, write_json
 from regcore.resample import resample
 from regcore.study.channels import gather_channels
+from regcore.study.config import QualitySettings
 from regcore.study.integrity import seal_folder, verify_folder
 from regcore.study.job import LOGGER
-from regcore.study.manifest import nobody, read_manifest, usable_members
+from regcore.study.manifest import nobody, usable_members
 from regcore.study.template import DRIFT, PARTIAL, PASSED, read_drift
+from regcore.study.weighing import QC, judge_members
 from regcore.transforms import Transform, identity
 
 STATE = "convergence.json"
 TEMPLATE = "template.nii.gz"
-ROWS = "registrations.json"
+JUDGING = QualitySettings()
 
 
 def gather_template(
@@ -48,8 +50,9 @@ def gather_template(
     stop_mm: float,
     symmetric: bool = False,
     subject: bool = False,
+    quality: QualitySettings = JUDGING,
 ) -> None:
-    """Average what the batches bring, move the average to the middle of the population, judge convergence.
+    """Average what the batches bring, move the average to the middle of the population, judge both.
 
     Parameters
     ----------
@@ -59,8 +62,8 @@ def gather_template(
         Folder of the template of the iteration before; empty for the first average.
     output : Path
         Folder for `template.nii.gz`, `target.nii` and `target_channel_*.nii` (what the next iteration
-        registers to), `update.h5`, `drift.npz`, `convergence.json` (all iterations so far) and
-        `registrations.json`.
+        registers to), `update.h5`, `drift.npz`, `convergence.json` (all iterations so far) and `qc.tsv`
+        (measures of every member, what it weighs in this average and what in the next).
     iteration : int
         Number, 0 for the first average.
     stage : str
@@ -68,11 +71,13 @@ def gather_template(
     sharpen_copy : bool
         Whether the next iteration registers to a sharpened copy.
     stop_mm : float
-        Shape update (RMS, mm) at which the stage stops.
+        Shape update (RMS, mm) at which the stage stops, once the weights have settled.
     symmetric : bool
         Whether every member counts with its mirror.
     subject : bool
         Whether it is one of many subjects' templates; without any usable session `convergence.json` says so.
+    quality : QualitySettings
+        How members are judged.
     """
     if subject and nobody(registered):
         write_json(output / STATE, {"rows": [], "stopped": None, "empty": True})
@@ -100,7 +105,7 @@ def gather_template(
     rows = list(before["rows"])
     members = usable_members(registered, "template")
     if iteration:
-        similarities = [entry["quality"]["similarity_after"] for _, _, entry in members]
+        similarities = [e["quality"]["similarity_after"] for _, _, e in members if e["weight"] > 0]
         last = read_image(previous[0] / TEMPLATE)
         row = convergence_row(iteration, stage, last, template, partial, update, similarities)
         # a linear stage can still move members where the template's shape rests
@@ -108,18 +113,13 @@ def gather_template(
         motion = float(np.sqrt(np.mean(np.square(motions)))) if motions else None
         rows.append(row | {"rms_motion_mm": motion, "passed_through": False})
         LOGGER.info("shape update %.4f mm RMS", row["rms_shape_update_mm"])
-    stopped = stage if has_converged(rows, stop_mm) else None
+    about = {"iteration": iteration, "stage": stage}
+    settled = judge_members(output / QC, [(key, entry) for _, key, entry in members], about, quality)
+    stopped = stage if settled and has_converged(rows, stop_mm) else None
     write_image(output / TEMPLATE, template)
     write_image(output / "target.nii", sharpen(template) if sharpen_copy else template)
     write_transform(output / "update.h5", update, partial.grid)
     gather_channels(registered, update, output, sharpen_copy)
-    write_json(
-        output / ROWS,
-        [
-            {"member": key, "stage": stage, "iteration": iteration} | entry.get("quality", {})
-            for _, key, entry in members
-        ],
-    )
     write_json(output / STATE, {"rows": rows, "stopped": stopped})
     seal_folder(output)
 
@@ -136,10 +136,14 @@ def read_partials(folders: Sequence[Path], what: str, symmetric: bool = False) -
     """
     total: PartialSum | None = None
     for folder in folders:
-        if any(entry["status"] == "ok" for entry in read_manifest(folder).values()):
+        # a batch without any member that weighs something has no sums
+        if (folder / PARTIAL).exists():
             part = PartialSum.from_arrays(read_arrays(folder / PARTIAL))
             # two at a time: memory does not grow with the cohort
             total = part if total is None else combine([total, part])
     if total is None:
-        raise InputError(f"{what}: expected at least one usable image, found none (see quarantine.tsv)")
+        raise InputError(
+            f"{what}: expected at least one usable image with a weight above 0, found none "
+            "(see quarantine.tsv and qc.overrides)"
+        )
     return symmetrise_sum(total) if symmetric else total

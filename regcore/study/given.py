@@ -24,16 +24,18 @@ from regcore.io.tables import read_json, write_json
 from regcore.preprocess import foreground_mask, normalise_intensity
 from regcore.resample import resample
 from regcore.study.channels import ChannelSums, gather_channels, read_channels
-from regcore.study.config import DatasetSettings
+from regcore.study.config import DatasetSettings, QualitySettings
 from regcore.study.dataset import cohorts, template_description
-from regcore.study.gather import ROWS, STATE, TEMPLATE, read_partials
+from regcore.study.gather import JUDGING, STATE, TEMPLATE, read_partials
 from regcore.study.integrity import seal_folder, verify_folder
 from regcore.study.job import LOGGER
 from regcore.study.manifest import Entry, good, grid_to_dict, located, usable_members
 from regcore.study.outputs import SOURCE, Layout, describe, resolution, sidecar
+from regcore.study.overrides import NO_OVERRIDES, Override
 from regcore.study.quality import similarity
 from regcore.study.stratify import Stratum
-from regcore.study.template import finish, part_of, write_part
+from regcore.study.template import finish, write_part
+from regcore.study.weighing import QC, judge_members, weigh
 from regcore.transforms import Affine, Transform, identity
 
 OURS = (-0.5, 1.5)
@@ -74,7 +76,7 @@ def given_template(
     image = symmetrise(image) if symmetric else image
     write_json(grid_file, grid_to_dict(image.grid) | {"centre": foreground_box(mask)[2]})
     _write_state(output, image, sharpen_copy, [])
-    write_json(output / ROWS, [])
+    judge_members(output / QC, [], {"stage": "given"}, JUDGING)
     seal_folder(output)
 
 
@@ -85,6 +87,7 @@ def start_batch(
     output: Path,
     known: Mapping[str, Path],
     held: Sequence[str],
+    overrides: Mapping[str, Override] = NO_OVERRIDES,
 ) -> None:
     """Lay the images of a batch on a given template: by transforms that are known, or by their centres.
 
@@ -102,6 +105,8 @@ def start_batch(
         Member to its transform to this template. One of another image, as its digest tells, is not used.
     held : sequence of str
         Stages in which the template stays as it is: members whose transforms are known sit them out.
+    overrides : mapping
+        Decisions of a person by member. Who is to be registered again does not sit out.
     """
     verify_folder(template)
     fixed = read_image(template / TEMPLATE)
@@ -116,24 +121,33 @@ def start_batch(
         image = read_image(folder / entry["image"])
         kept: dict[str, Any] = {}
         transform: Transform = Affine.from_parameters(translation=np.array(entry["box"][2]) - centre)
-        if key in known and read_json(sidecar(known[key])).get(SOURCE) == entry["digest"]:
+        same = key in known and read_json(sidecar(known[key])).get(SOURCE) == entry["digest"]
+        if same:
             transform = read_transform(known[key])
-            value = similarity(fixed, resample(image, fixed.grid, transform))
+        warped = resample(image, fixed.grid, transform)
+        if same:
+            value = similarity(fixed, warped)
             kept = {
                 "held": list(held),
                 "similarity_start": value,
                 "quality": {"similarity_before": value, "similarity_after": value},
             }
             LOGGER.info("%s: starts from %s", key, known[key])
-        part = part_of(image, fixed.grid, transform)
-        entries[key] = good(**kept) | write_part(output, key, transform, part, parts)
-        further.add(read_channels(folder, entry), fixed.grid, transform)
+        weight = weigh(key, {}, overrides)
+        entries[key] = good(**kept) | write_part(output, key, image, warped, transform, weight, parts)
+        further.add(read_channels(folder, entry), fixed.grid, transform, weight=weight.value)
     further.write(output)
     finish(output, entries, parts)
 
 
 def hold_template(
-    registered: Sequence[Path], previous: Path, output: Path, iteration: int, stage: str, sharpen_copy: bool
+    registered: Sequence[Path],
+    previous: Path,
+    output: Path,
+    iteration: int,
+    stage: str,
+    sharpen_copy: bool,
+    quality: QualitySettings = JUDGING,
 ) -> None:
     """Take stock of an iteration that leaves the template as it is.
 
@@ -150,24 +164,20 @@ def hold_template(
         Name of the stage.
     sharpen_copy : bool
         Whether the next iteration registers to a sharpened copy.
+    quality : QualitySettings
+        How members are judged.
     """
     verify_folder(previous)
     template = read_image(previous / TEMPLATE)
     members = usable_members(registered, "template")
-    similarities = [entry["quality"]["similarity_after"] for _, _, entry in members]
+    similarities = [e["quality"]["similarity_after"] for _, _, e in members if e["weight"] > 0]
     partial = read_partials(registered, "template")
     row = convergence_row(iteration, stage, template, template, partial, identity(), similarities)
     rows = [*read_json(previous / STATE)["rows"], row | {"passed_through": False}]
     _write_state(output, template, sharpen_copy, rows)
     gather_channels(registered, identity(), output, sharpen_copy)
-    write_json(
-        output / ROWS,
-        [
-            {"member": key, "stage": stage, "iteration": iteration} | entry["quality"]
-            for _, key, entry in members
-            if stage not in entry.get("held", ())
-        ],
-    )
+    about = {"iteration": iteration, "stage": stage}
+    judge_members(output / QC, [(key, entry) for _, key, entry in members], about, quality)
     seal_folder(output)
 
 

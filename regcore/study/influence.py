@@ -31,7 +31,7 @@ def member_parts(
     layout: Layout,
     wanted: Collection[str] | None = None,
 ) -> Iterator[tuple[str, PartialSum]]:
-    """What every published member brings to the template, from its published image and transform.
+    """What every published member that weighs something brings to the template.
 
     Parameters
     ----------
@@ -51,12 +51,13 @@ def member_parts(
         With the weight that the member has in the template.
     """
     for _, key, entry in usable_members(population, "population"):
-        if wanted is not None and key not in wanted:
+        weight = float(entry["weight"])
+        if weight == 0 or (wanted is not None and key not in wanted):
             continue
         transform = read_transform(layout.forward(key), sealed=True)
         warped = read_image(layout.warped(key))
         seen = coverage(grid_from_dict(prepared[key][1]["grid"]), warped.grid, transform)
-        yield key, partial_sum([warped], [seen], [transform], [float(entry.get("weight", 1.0))])
+        yield key, partial_sum([warped], [seen], [transform], [weight])
 
 
 def measure_influence(

@@ -17,7 +17,7 @@ from regcore.io.nifti import read_grid, read_image, read_labels
 from regcore.io.tables import write_table
 from regcore.labels.overlap import dice, overlap_table
 from regcore.morphometry import structure_jacobians, structure_means, structure_volumes
-from regcore.qc.figures import member_figure
+from regcore.qc.slices import sheet_of, slice_sheet
 from regcore.resample import resample
 from regcore.space import Grid
 from regcore.study.config import TablesSettings
@@ -91,7 +91,10 @@ def measure_batch(
         entries[key] = good()
         if in_template:
             tables["jacobians"] += _jacobians(key, areas, known, layout)
-            entries[key] |= {"picture": _picture(key, layout, output, convention)}
+            entries[key] |= {"sheet": _sheet(key, layout, output, convention)}
+            if "own" in areas and placed[key].get("labels"):
+                own = read_labels(layout.warped_labels(key))
+                entries[key] |= {"label_dice": _label_dice(own, areas["own"])}
         LOGGER.info("%s: measured %s", key, ", ".join(maps) or "no labels")
     for name, frames in tables.items():
         if frames:
@@ -168,17 +171,22 @@ def _overlap(found: Image, reference: Image, names: Names, distances: bool) -> p
     )
 
 
+def _label_dice(labels: Image, consensus: Image) -> float:
+    """Mean Dice of a member's structures with what most members have on the template."""
+    scores = dice(labels, consensus)
+    return float(np.mean(list(scores.values()))) if scores else float("nan")
+
+
 def _with_key(frame: pd.DataFrame, key: str, kind: str) -> pd.DataFrame:
     frame.insert(0, "member", key)
     frame.insert(1, "segmentation", kind)
     return frame
 
 
-def _picture(key: str, layout: Layout, output: Path, convention: str) -> str:
-    """Picture of a member on the template; returns its file name."""
-    template, mask = read_image(layout.template_image), read_labels(layout.template_mask)
+def _sheet(key: str, layout: Layout, output: Path, convention: str) -> str:
+    """Slices of a member on the template; returns the name of their file."""
     side = cast(Literal["neurological", "radiological"], convention)
-    picture = member_figure(template, read_image(layout.warped(key)), mask, convention=side)
-    with atomic_path(output / f"{key}.png") as temporary:
-        temporary.write_bytes(picture)
-    return f"{key}.png"
+    shown = sheet_of(read_image(layout.template_image), read_labels(layout.template_mask), side)
+    with atomic_path(output / f"{key}.webp") as temporary:
+        temporary.write_bytes(slice_sheet(read_image(layout.warped(key)), shown))
+    return f"{key}.webp"

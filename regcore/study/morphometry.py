@@ -25,7 +25,7 @@ DEFAULT_FWHM_VOX = 3.0
 
 
 def template_labels(population: Sequence[Path], layout: Layout, output: Path, names: str | None) -> None:
-    """Label the template as most members' own labels do, once on it.
+    """Label the template as most members' own labels do, once on it; who weighs nothing has no vote.
 
     Parameters
     ----------
@@ -37,7 +37,8 @@ def template_labels(population: Sequence[Path], layout: Layout, output: Path, na
     names : str or None
         Table with the names of the labels.
     """
-    keys = [key for folder in population for key, entry in usable(folder) if entry.get("labels")]
+    placed = [each for folder in population for each in usable(folder)]
+    keys = [key for key, entry in placed if entry.get("labels") and entry["weight"] > 0]
     grid = read_image(layout.template_image).grid
     fused = np.zeros(grid.shape, np.int32)
     # slabs of planes: a large cohort need not fit into memory at once

@@ -21,6 +21,7 @@ from regcore.study.manifest import Entry, good, read_manifest, set_aside, write_
 from regcore.study.outputs import Layout, describe, sidecar
 from regcore.study.plan import Pair, endpoint_name
 from regcore.study.prepare import prepare_image
+from regcore.study.quality import affine_quality, mask_overlap
 
 
 def pairwise_batch(
@@ -63,8 +64,13 @@ def pairwise_batch(
         write_transform(
             layout.member(key, f"from-{space}_to-{layout.suffix}_mode-image_xfm.h5"), result.backward
         )
-        write_json(sidecar(forward), {"Quality": result.quality})
         warped = resample(moving, fixed.grid, result.forward)
+        mask = foreground_mask(fixed)
+        quality = result.quality | {
+            "mask_dice": mask_overlap(mask, warped),
+            **affine_quality(result.forward, fixed),
+        }
+        write_json(sidecar(forward), {"Quality": quality})
         file = layout.member(key, f"space-{space}_desc-preproc_{layout.suffix}.nii.gz")
         write_image(file, warped, decimals=4)
         describe(
@@ -73,12 +79,11 @@ def pairwise_batch(
             SpatialReference=pair.fixed,
             SkullStripped=is_stripped(warped),
         )
-        mask = foreground_mask(fixed)
         for kind in ("abs", "rel"):
             jacobian = log_jacobian(result.forward, fixed.grid, kind == "rel", mask)
             write_image(layout.member(key, f"space-{space}_desc-{kind}_logjac.nii.gz"), jacobian, decimals=4)
-        entries[pair.key] = good(quality=result.quality, **about)
-        LOGGER.info("%s: similarity %.4f", pair.key, result.quality["similarity_after"])
+        entries[pair.key] = good(quality=quality, **about)
+        LOGGER.info("%s: similarity %.4f", pair.key, quality["similarity_after"])
     write_manifest(output, entries)
 
 

@@ -31,6 +31,7 @@ from regcore.study.config import (
 )
 from regcore.study.designs import plan_design
 from regcore.study.outputs import Layout, find_given, known_transform
+from regcore.study.overrides import Override, override_rows, read_overrides
 from regcore.study.stratify import Stratum, stratify
 from regcore.study.subjects import Subject, group_sessions
 
@@ -166,6 +167,8 @@ class Plan:
         self.session_iterations = numbered(study.sessions)
         self.last = self.iterations[-1] if self.iterations else "00"
         self.last_session = self.session_iterations[-1] if self.session_iterations else "00"
+        table, known = study.qc.overrides, list(dict.fromkeys([*self.keys, *self.images]))
+        self.overrides = {} if table is None else read_overrides(table, known, self.alias)
         self.atlases: list[Atlas] = []
         self.pair_batches: dict[str, list[Pair]] = {}
         if "atlas" in study.targets:
@@ -262,6 +265,24 @@ class Plan:
     def keys_of(self, batch: str) -> list[str]:
         """Members of a batch."""
         return [member.key for member in self.batches[batch]]
+
+    def overrides_of(self, batch: str) -> dict[str, Override]:
+        """Decisions of a person about members of a batch."""
+        return self._decided(self.keys_of(batch))
+
+    def session_overrides(self, subject: str) -> dict[str, Override]:
+        """Decisions of a person about sessions of a subject."""
+        return self._decided(self.subjects[subject].keys)
+
+    def _decided(self, keys: Iterable[str]) -> dict[str, Override]:
+        return {key: self.overrides[key] for key in keys if key in self.overrides}
+
+    @property
+    def override_rows(self) -> list[dict[str, Any]]:
+        """Decisions of a person with their words."""
+        table = self.study.qc.overrides
+        known = list(dict.fromkeys([*self.keys, *self.images]))
+        return [] if table is None else override_rows(table, known, self.alias)
 
     def labels_by_member(self, batch: str) -> dict[str, str]:
         """Label file of every member of a batch that has one."""

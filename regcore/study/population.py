@@ -8,7 +8,7 @@ from typing import Literal, cast
 
 from regcore import __version__
 from regcore.errors import InputError
-from regcore.groupwise import PartialSum, combine, partial_sum, update_transform
+from regcore.groupwise import PartialSum, update_transform
 from regcore.image import Image
 from regcore.io.arrays import write_arrays
 from regcore.io.itk import read_transform, write_transform
@@ -20,7 +20,7 @@ from regcore.labels.overlap import structures_of
 from regcore.morphometry import log_jacobian, log_size
 from regcore.preprocess import foreground_mask, is_stripped
 from regcore.registration.folds import make_diffeomorphic
-from regcore.resample import coverage, resample
+from regcore.resample import resample
 from regcore.space import Grid
 from regcore.study.channels import ChannelSums, publish_warped_channels, read_channels
 from regcore.study.config import PopulationSettings
@@ -28,8 +28,9 @@ from regcore.study.integrity import verify_folder
 from regcore.study.job import LOGGER
 from regcore.study.manifest import Entry, good, located, nobody, read_manifest, set_aside, write_manifest
 from regcore.study.outputs import SOURCE, Layout, describe, sidecar
-from regcore.study.quality import map_quality, similarity
-from regcore.study.template import PARTIAL
+from regcore.study.quality import affine_quality, map_quality, mask_overlap, similarity
+from regcore.study.template import PARTIAL, add_member
+from regcore.study.weighing import QC, read_weights
 from regcore.transforms import Chain, Displacement, Transform, peel, split
 
 
@@ -37,6 +38,7 @@ def population_batch(
     prepared: Sequence[Path],
     registered: Path,
     template: Path,
+    weights: Path | None,
     output: Path,
     layout: Layout,
     labels: Mapping[str, str],
@@ -53,6 +55,8 @@ def population_batch(
         Folder of this batch in the last iteration.
     template : Path
         Folder of the template of the last iteration; its shape update goes into every transform.
+    weights : Path or None
+        The published ``qc.tsv``: what every member weighs in the template; None: that of `template`.
     output : Path
         Folder for the partial sums and the manifest.
     layout : Layout
@@ -68,9 +72,10 @@ def population_batch(
         return
     verify_folder(template)
     fixed = read_image(template / "template.nii.gz")
-    mask = foreground_mask(fixed)
     update = Chain((read_transform(template / "update.h5", sealed=True),))
     images = located(prepared)
+    mask = foreground_mask(fixed)
+    decided = read_weights(template / QC if weights is None else weights, following=False)
     table = LabelTable() if names is None else read_label_table(names)
     entries: dict[str, Entry] = {}
     parts: list[PartialSum] = []
@@ -90,17 +95,18 @@ def population_batch(
             continue
         mode = cast(Literal["linear", "cubic"], settings.interpolation)
         warped = resample(image, fixed.grid, forward, mode)
-        part = partial_sum([warped], [coverage(image.grid, fixed.grid, forward)], [forward])
-        parts[:] = [combine([*parts, part])]
+        add_member(parts, image, warped, forward, decided[key])
         quality = {
             "similarity_before": before.get("similarity_start"),
             "similarity_after": similarity(fixed, warped),
             **map_quality(_displacement(forward), _displacement(backward)),
+            "mask_dice": mask_overlap(mask, warped),
+            **affine_quality(forward, fixed),
         }
         publish_member(layout, key, warped, mask, forward, backward, quality, original["digest"])
-        others = further.add(read_channels(folder, original), fixed.grid, forward, mode)
+        others = further.add(read_channels(folder, original), fixed.grid, forward, mode, decided[key].value)
         publish_warped_channels(layout, key, others)
-        entries[key] = good(quality=quality)
+        entries[key] = good(quality=quality, **decided[key].entry)
         if key in labels:
             entries[key] |= _publish_labels(layout, key, Path(labels[key]), fixed.grid, forward, table)
         LOGGER.info("%s: similarity %.4f", key, quality["similarity_after"])

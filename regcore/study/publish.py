@@ -9,15 +9,38 @@ from regcore import __version__
 from regcore.groupwise import average, bias_certificate, deviation, sharpen, symmetrise
 from regcore.image import Image
 from regcore.io.nifti import write_image
-from regcore.io.tables import read_json, write_json
+from regcore.io.tables import read_json, read_table, write_json, write_table
 from regcore.preprocess import foreground_mask
 from regcore.study.channels import publish_channel_templates
 from regcore.study.config import DatasetSettings
 from regcore.study.dataset import template_description
 from regcore.study.gather import STATE, read_partials
+from regcore.study.integrity import verify_folder
 from regcore.study.job import LOGGER
+from regcore.study.manifest import usable_members
 from regcore.study.outputs import Layout, describe, resolution
 from regcore.study.stratify import Stratum
+from regcore.study.tables import DICTIONARY
+from regcore.study.weighing import QC
+
+
+def publish_qc(template: Path, output: Path) -> None:
+    """Publish what every member weighs in the template: the file that the build reads from here on.
+
+    Parameters
+    ----------
+    template : Path
+        Folder of the template of the last iteration.
+    output : Path
+        Table, a row a member.
+    """
+    verify_folder(template)
+    frame = read_table(template / QC)
+    if not frame["session_id"].notna().any():
+        frame = frame.drop(columns="session_id")
+    write_table(output, frame, DICTIONARY)
+    for row in frame[frame["weight"] < 1].to_dict("records"):
+        LOGGER.info("%s weighs %.4g: %s", row["participant_id"], row["weight"], row["reason"])
 
 
 def publish_template(
@@ -60,6 +83,7 @@ def publish_template(
         mask, sharp = symmetrise(mask), symmetrise(sharp)
     spread = deviation(partial)
     certificate = bias_certificate(partial, mask)
+    weights = {key: entry["weight"] for _, key, entry in usable_members(population, "population")}
     LOGGER.info("%s", certificate["verdict"])
     common = {"SpatialReference": layout.reference, "Resolution": resolution(image.grid)}
     scale = {"Units": "normalised: foreground median 0.5"}
@@ -69,6 +93,7 @@ def publish_template(
         f"Average of {partial.count} members after registration",
         **common,
         **scale,
+        Weights=weights,
         Symmetric=symmetric,
         Convergence=read_json(template / STATE)["rows"],
         regcore=__version__,

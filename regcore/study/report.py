@@ -7,20 +7,34 @@ import platform
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import pandas as pd
 
 from regcore import __version__
+from regcore.image import Image
 from regcore.io.nifti import read_image, read_labels
 from regcore.io.tables import read_json, read_table, write_text
-from regcore.qc.report import ReportData, build_report
+from regcore.qc.data import ReportData
+from regcore.qc.planes import Convention
+from regcore.qc.report import build_report
+from regcore.qc.section import Section
+from regcore.qc.sections import (
+    agreement_section,
+    asymmetry_section,
+    influence_section,
+    statistics_section,
+    strata_section,
+)
 from regcore.qc.statistics import DesignShown
+from regcore.registration.presets import preset_names
 from regcore.study.config import Study
 from regcore.study.gather import STATE, TEMPLATE
 from regcore.study.manifest import usable
+from regcore.study.methods import describe_methods
 from regcore.study.outputs import Layout
 from regcore.study.stratify import Stratum
+from regcore.study.weighing import QC
 
 LIBRARIES = ("numpy", "scipy", "numba", "nibabel", "pandas", "snakemake")
 OUTPUTS = (
@@ -32,6 +46,7 @@ OUTPUTS = (
     ("sub-*/anat/*_dseg.nii.gz", "labels, each with names for BIDS (.tsv) and ITK-SNAP (.label)"),
     ("statistics/*/", "maps and tables of every design, and who took part"),
     ("tables/*.tsv", "tables, each with a data dictionary (.json)"),
+    ("qc.tsv", "what every member weighs in the template, and why"),
     ("quarantine.tsv", "images that were set aside, and why"),
 )
 
@@ -43,6 +58,7 @@ def make_report(
     measured: Sequence[Path],
     covariates: Sequence[Mapping[str, Any]],
     statistics: Sequence[str],
+    overrides: Sequence[Mapping[str, Any]],
     output: Path,
     strata: Sequence[Stratum] = (),
 ) -> None:
@@ -61,6 +77,8 @@ def make_report(
         A row a member.
     statistics : sequence of str
         Names of the designs.
+    overrides : sequence of mapping
+        Decisions of a person, from `override_rows`.
     output : Path
         HTML file.
     strata : sequence of Stratum
@@ -75,52 +93,73 @@ def make_report(
         extra["certificate"] = read_json(published["certificate"])
         extra["convergence_threshold_mm"] = study.template.stop_mm
         shown.append(("published", read_image(layout.template_image)))
-    for name in (
-        "convergence",
-        "volumes",
-        "jacobians",
-        "consistency",
-        "overlap",
-        "registrations",
-        "runtime",
-        "influence",
-        "asymmetry",
-    ):
-        file = layout.tables / f"{name}.tsv"
-        if file.exists():
-            extra[name] = read_table(file)
-    if "consistency" in extra and extra["consistency"].empty:
-        del extra["consistency"]
-    if (layout.tables / "atlas_validation.tsv").exists():
-        extra["validation"] = read_table(layout.tables / "atlas_validation.tsv")
-        extra["fusion"] = study.atlas.fusion
-    extra["strata"] = [
-        (stratum.name, read_image(layout.stratum(stratum.number)["template"])) for stratum in strata
+    tables = {file.stem: read_table(file) for file in sorted(layout.tables.glob("*.tsv"))}
+    for name in ("convergence", "volumes", "jacobians", "overlap", "registrations", "runtime"):
+        extra[name] = tables.get(name)
+    if "atlas_validation" in tables:
+        extra["validation"], extra["fusion"] = tables["atlas_validation"], study.atlas.fusion
+    versions = {
+        "regcore": __version__,
+        "Python": platform.python_version(),
+        **{name: metadata.version(name) for name in LIBRARIES},
+    }
+    members = [
+        (key, (folder / entry["sheet"]).read_bytes())
+        for folder in measured
+        for key, entry in usable(folder)
+        if "sheet" in entry
     ]
+    if templates:
+        extra["qc"] = read_table(layout.results / QC)
+    excluded = int((extra["qc"]["weight"] == 0).sum()) if templates else 0
+    convention = cast(Convention, study.report.convention)
+    conditional = [(each.name, read_image(layout.stratum(each.number)["template"])) for each in strata]
+    template, mask = (shown[-1][1] if shown else None), extra.get("template_mask")
     outputs = [(path.format(name=layout.template, suffix=layout.suffix), text) for path, text in OUTPUTS]
     data = ReportData(
         title=study.report.title or f"Study {study.template.name}",
-        versions={
-            "regcore": __version__,
-            "Python": platform.python_version(),
-            **{name: metadata.version(name) for name in LIBRARIES},
-        },
+        versions=versions,
         settings=dataclasses.asdict(study),
         cohort=pd.DataFrame(list(covariates)),
         quarantine=read_table(layout.results / "quarantine.tsv"),
         templates=shown,
-        members=[
-            (key, (folder / entry["picture"]).read_bytes())
-            for folder in measured
-            for key, entry in usable(folder)
-            if "picture" in entry
-        ],
-        designs=[_design(name, layout) for name in statistics],
+        members=members,
+        threshold=study.qc.threshold,
+        overrides=overrides,
+        presets=preset_names(),
+        methods=describe_methods(study, len(members) or len(covariates), excluded, versions),
         outputs=pd.DataFrame(outputs, columns=["path", "description"]),
-        convention=cast(Literal["neurological", "radiological"], study.report.convention),
+        convention=convention,
+        sections=_sections(
+            tables, [_design(name, layout) for name in statistics], conditional, template, mask, convention
+        ),
         **extra,
     )
     write_text(output, build_report(data))
+
+
+def _sections(
+    tables: Mapping[str, pd.DataFrame],
+    designs: Sequence[DesignShown],
+    strata: Sequence[tuple[str, Image]],
+    template: Image | None,
+    mask: Image | None,
+    convention: Convention,
+) -> list[Section]:
+    """What only some studies have."""
+    known = {name: table for name, table in tables.items() if not table.empty}
+    found = []
+    if strata:
+        found.append(strata_section(strata, mask, convention))
+    if "influence" in known:
+        found.append(influence_section(known["influence"]))
+    if "asymmetry" in known:
+        found.append(asymmetry_section(known["asymmetry"]))
+    if "consistency" in known:
+        found.append(agreement_section(known["volumes"], known["jacobians"], known["consistency"]))
+    if designs:
+        found.append(statistics_section(designs, template, mask, convention))
+    return found
 
 
 def _design(name: str, layout: Layout) -> DesignShown:

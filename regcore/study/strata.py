@@ -106,11 +106,9 @@ def stratum_template(
     total: PartialSum | None = None
     used: dict[str, float] = {}
     for key, part in member_parts(located(prepared), population, layout, stratum.weights):
-        weight = stratum.weights[key] * part.total
-        if weight > 0:
-            used[key] = weight
-            part = scaled(part, stratum.weights[key])
-            total = part if total is None else combine([total, part])
+        used[key] = stratum.weights[key] * part.total
+        part = scaled(part, stratum.weights[key])
+        total = part if total is None else combine([total, part])
     if total is None:
         raise InputError(
             f"strata: expected a usable member in {stratum.name}, found none (see quarantine.tsv)"

@@ -11,10 +11,13 @@ import pandas as pd
 from regcore.io.label_tables import read_label_table
 from regcore.io.tables import read_json, read_table, write_table
 from regcore.morphometry import asymmetry_table, volume_agreement
+from regcore.qc.outliers import member_keys
+from regcore.qc.weights import MEASURES, score_members
 from regcore.sides import side_pairs
 from regcore.study import influence, strata
 from regcore.study.gather import STATE
 from regcore.study.manifest import read_manifest
+from regcore.study.weighing import QC
 
 LOG_JACOBIAN = "natural logarithm, above 0 where the subject is larger than the template"
 GROWTH = "natural logarithm, above 0 where the stratum is larger"
@@ -102,6 +105,31 @@ DICTIONARY: dict[str, dict[str, Any]] = {
     "minimum_jacobian": {"Description": "Smallest Jacobian determinant of the map and its inverse"},
     "inverse_consistency_mean_vox": {"Description": "Mean length of map after inverse", "Units": "voxel"},
     "inverse_consistency_max_vox": {"Description": "Largest length of map after inverse", "Units": "voxel"},
+    "mask_dice": {"Description": "Dice of the foregrounds of the warped and the fixed image, 1 at best"},
+    "label_dice": {
+        "Description": "Mean Dice, over structures, of the member's own labels on the template with the "
+        "labels that most members have there; decides no weight"
+    },
+    "affine_log_volume": {
+        "Description": "Natural logarithm of the affine's change of volume, above 0 where the moving image "
+        "is larger"
+    },
+    "affine_log_anisotropy": {
+        "Description": "Length of the affine's log stretch without its change of volume: 0 where all "
+        "directions are stretched alike"
+    },
+    "score": {
+        "Description": "Distance of the worst measure from the median of the cohort, on its bad side",
+        "Units": "robust standard deviations",
+    },
+    "worst": {"Description": "Measure that has the score"},
+    "weight": {
+        "Description": "Weight of the member in the average of this iteration, or in the published template"
+    },
+    "reason": {"Description": "Why it is not 1"},
+    "held": {"Description": "Whether its transform to a given template was known: it was not registered"},
+    "next_weight": {"Description": "Weight that the rule gives the member in an iteration that follows"},
+    "next_reason": {"Description": "Why it is not 1"},
     "linear_retries": {"Description": "Linear stages whose answer was implausible and was looked for again"},
     "members": {"Description": "Members averaged"},
     "rms_shape_update_mm": {"Description": "RMS movement of the template's shape", "Units": "mm"},
@@ -166,11 +194,18 @@ MADE_IN = {
 QUALITY = [
     "similarity_before",
     "similarity_after",
+    "mask_dice",
+    "label_dice",
     "folded_voxels",
     "minimum_jacobian",
     "inverse_consistency_mean_vox",
     "inverse_consistency_max_vox",
+    "affine_log_volume",
+    "affine_log_anisotropy",
     "linear_retries",
+    "score",
+    "worst",
+    "weight",
 ]
 
 
@@ -236,13 +271,20 @@ def _registrations(folders: Sequence[Path], template: Path | None) -> pd.DataFra
     rows: list[dict[str, Any]] = []
     if template is not None:
         for iteration in sorted(each for each in template.parent.iterdir() if each.name <= template.name):
-            file = iteration / "registrations.json"
+            file = iteration / QC
             if file.exists() and iteration.name != "00":
-                done = read_json(file)
+                done = read_table(file)
                 # an iteration that passed through repeats the rows of the one before
-                rows += [
-                    row | {"fixed": "template"} for row in done if f"{row['iteration']:02d}" == iteration.name
-                ]
+                done = done[(done["iteration"] == int(iteration.name)) & ~done["held"].astype(bool)]
+                named = done.assign(member=member_keys(done), fixed="template")
+                rows += [{str(name): each for name, each in row.items()} for row in named.to_dict("records")]
+    labels = {
+        key: entry["label_dice"]
+        for folder in folders
+        if folder.parent.name == "measured"
+        for key, entry in read_manifest(folder).items()
+        if "label_dice" in entry
+    }
     for kind in ("pairwise", "template_library", "validation", "atlas", "sessions", "population"):
         for folder in folders:
             if folder.parent.name != kind:
@@ -261,9 +303,14 @@ def _registrations(folders: Sequence[Path], template: Path | None) -> pd.DataFra
                     member = entry.get("moving", key)
                     # the sessions of a subject are registered to its own template
                     fixed = entry.get("fixed", folder.name if kind == "sessions" else "template")
-                    rows.append({"member": member, "stage": kind, "fixed": fixed, **entry["quality"]})
+                    row = {"member": member, "stage": kind, "fixed": fixed, **entry["quality"]}
+                    if kind in ("population", "sessions"):
+                        row |= {"weight": entry["weight"], "label_dice": labels.get(key)}
+                    rows.append(row)
     frame = pd.DataFrame(rows, columns=["member", "stage", "iteration", "fixed", "moving", *QUALITY])
     frame["moving"] = frame["moving"].fillna(frame["member"])
+    for _, group in frame[frame["iteration"].isna()].groupby("stage", sort=False):
+        frame.loc[group.index, ["score", "worst"]] = score_members(group, list(MEASURES))
     for name in ("iteration", "linear_retries"):
         frame[name] = frame[name].astype("Int64")
     return frame

@@ -16,6 +16,7 @@ from regcore.io.arrays import link_files, read_arrays, write_arrays
 from regcore.io.itk import read_transform, write_transform
 from regcore.io.nifti import read_image
 from regcore.io.tables import read_json, write_json
+from regcore.preprocess import foreground_mask
 from regcore.registration import register
 from regcore.resample import coverage, resample
 from regcore.space import Grid
@@ -36,6 +37,9 @@ from regcore.study.manifest import (
     usable_members,
     write_manifest,
 )
+from regcore.study.overrides import NO_OVERRIDES, Override, retry_settings
+from regcore.study.quality import affine_quality, mask_overlap
+from regcore.study.weighing import QC, Weight, read_weights, weigh
 from regcore.transforms import Affine, Chain, Transform
 
 PARTIAL = "partial_sum.npz"
@@ -85,7 +89,13 @@ def template_grid(
     LOGGER.info("%d members, template of %s voxels of %s mm", len(members), grid.shape, grid.spacing.round(3))
 
 
-def centre_batch(prepared: Sequence[Path], grid_file: Path, output: Path, subject: bool = False) -> None:
+def centre_batch(
+    prepared: Sequence[Path],
+    grid_file: Path,
+    output: Path,
+    subject: bool = False,
+    overrides: Mapping[str, Override] = NO_OVERRIDES,
+) -> None:
     """Lay the images of a batch on the template's grid by their centres of mass.
 
     Parameters
@@ -98,6 +108,8 @@ def centre_batch(prepared: Sequence[Path], grid_file: Path, output: Path, subjec
         Folder for transforms, partial sums and the manifest.
     subject : bool
         As for `template_grid`. All later stages keep the order of this one.
+    overrides : mapping
+        Decisions of a person by member.
     """
     if subject:
         prepared = by_content(prepared)
@@ -114,8 +126,16 @@ def centre_batch(prepared: Sequence[Path], grid_file: Path, output: Path, subjec
         if entry["status"] == "ok":
             shift = Affine.from_parameters(translation=np.array(entry["box"][2]) - centre)
             image = read_image(folder / entry["image"])
-            entries[key] = write_part(output, key, shift, part_of(image, grid, shift), parts)
-            further.add(read_channels(folder, entry), grid, shift)
+            weight = weigh(key, {}, overrides)
+            warped = resample(image, grid, shift)
+            entries[key] = write_part(output, key, image, warped, shift, weight, parts)
+            further.add(read_channels(folder, entry), grid, shift, weight=weight.value)
+    if subject and not parts:
+        reason = "expected a session with a weight above 0, found none (see qc.overrides)"
+        entries = {
+            key: set_aside("sessions", reason) if entry["status"] == "ok" else entry
+            for key, entry in entries.items()
+        }
     further.write(output)
     finish(output, entries, parts)
 
@@ -127,6 +147,7 @@ def register_batch(
     output: Path,
     stage: TemplateStage,
     channels: Mapping[str, ChannelSettings] = NO_CHANNELS,
+    overrides: Mapping[str, Override] = NO_OVERRIDES,
 ) -> None:
     """Register the images of a batch to a template, starting from the iteration before.
 
@@ -139,13 +160,15 @@ def register_batch(
     previous : Path
         Folder of this batch in the iteration before.
     template : Path
-        Folder of the template of the iteration before.
+        Folder of the template of the iteration before; its ``qc.tsv`` says what every member weighs now.
     output : Path
         Folder for transforms, partial sums and the manifest.
     stage : TemplateStage
         Settings of the registration.
     channels : mapping
         Weight and measure of the further images of each member.
+    overrides : mapping
+        Decisions of a person by member.
     """
     verify_folder(template)
     state = read_json(template / "convergence.json")
@@ -160,6 +183,7 @@ def register_batch(
     fixed = read_image(template / "target.nii")
     update = Chain((read_transform(template / "update.h5", sealed=True),))
     common = read_drift(template, stage.name)
+    mask, decided = foreground_mask(fixed), read_weights(template / QC)
     images = located(prepared)
     entries: dict[str, Entry] = {}
     parts: list[PartialSum] = []
@@ -171,30 +195,37 @@ def register_batch(
         folder, image = images[key]
         moving, others = read_image(folder / image["image"]), read_channels(folder, image)
         known = read_transform(previous / before["transform"], sealed=True)
-        if stage.name in before.get("held", ()):
+        weight, override = weigh(key, decided, overrides), overrides.get(key)
+        if stage.name in before.get("held", ()) and (override is None or override.registration is None):
             # its transform to a given template is known, and the template stays as it is
-            write_part(output, key, known, part_of(moving, fixed.grid, known), parts)
-            further.add(others, fixed.grid, known)
+            warped = resample(moving, fixed.grid, known)
+            measures = {"mask_dice": mask_overlap(mask, warped), **affine_quality(known, fixed)}
+            entries[key] = before | write_part(output, key, moving, warped, known, weight, parts)
+            entries[key]["quality"] = before["quality"] | measures
+            further.add(others, fixed.grid, known, weight=weight.value)
             continue
         matched = matched_channels(others, template, channels)
-        start = update_transform(known, update, fixed.grid)
+        updated = update_transform(known, update, fixed.grid)
+        start: Transform | None = updated
+        settings = stage.registration
+        if override is not None and override.registration is not None:
+            settings = retry_settings(settings, override.registration)
+            # where a start was wrong, only a linear stage without it can tell
+            start = None if settings.linear else start
         try:
-            result = register(
-                fixed, moving, stage.registration, initial=start, drift=common, channels=matched
-            )
-            part = part_of(moving, fixed.grid, result.forward)
+            result = register(fixed, moving, settings, initial=start, drift=common, channels=matched)
+            warped = resample(moving, fixed.grid, result.forward)
+            measures = {"mask_dice": mask_overlap(mask, warped), **affine_quality(result.forward, fixed)}
+            entry = write_part(output, key, moving, warped, result.forward, weight, parts)
         except InputError as error:
             entries[key] = set_aside(f"template, {stage.name}", str(error))
             LOGGER.warning("%s: %s", key, error)
             continue
-        further.add(others, fixed.grid, result.forward)
+        further.add(others, fixed.grid, result.forward, weight=weight.value)
         first = before.get("similarity_start", result.quality["similarity_before"])
-        entries[key] = write_part(output, key, result.forward, part, parts) | {
-            "quality": result.quality,
-            "similarity_start": first,
-        }
+        entries[key] = entry | {"quality": result.quality | measures, "similarity_start": first}
         if stage.registration.deformable is None:
-            entries[key]["motion_mm"] = _motion(start, result.forward, fixed.grid)
+            entries[key]["motion_mm"] = _motion(updated, result.forward, fixed.grid)
         LOGGER.info(
             "%s: similarity %.4f -> %.4f in %.1f s",
             key, result.quality["similarity_before"], result.quality["similarity_after"], result.seconds,
@@ -216,21 +247,45 @@ def read_drift(template: Path, stage: str) -> npt.NDArray[np.float32] | None:
     return read_arrays(file).get(stage) if file.exists() else None
 
 
-def part_of(image: Image, grid: Grid, transform: Transform) -> PartialSum:
-    """What one member adds to the average."""
-    warped = resample(image, grid, transform)
-    return partial_sum([warped], [coverage(image.grid, grid, transform)], [transform])
+def add_member(
+    parts: list[PartialSum], original: Image, warped: Image, transform: Transform, weight: Weight
+) -> None:
+    """Add a member to the sums of its batch, as much as it weighs.
+
+    Parameters
+    ----------
+    parts : list of PartialSum
+        Empty, or the sum so far, which is replaced.
+    original : Image
+        Before it was warped, for what it covers.
+    warped : Image
+        On the template's grid.
+    transform : Transform
+        World mm of the template to world mm of the member.
+    weight : Weight
+        A member that weighs nothing is not there at all.
+    """
+    if weight.value > 0:
+        covered = coverage(original.grid, warped.grid, transform)
+        part = partial_sum([warped], [covered], [transform], [weight.value])
+        # added one by one, so that a large batch needs no more memory than two members
+        parts[:] = [combine([*parts, part])]
 
 
 def write_part(
-    output: Path, key: str, transform: Transform, part: PartialSum, parts: list[PartialSum]
+    output: Path,
+    key: str,
+    original: Image,
+    warped: Image,
+    transform: Transform,
+    weight: Weight,
+    parts: list[PartialSum],
 ) -> Entry:
     """Write a member's transform and add what it brings; returns its entry."""
+    add_member(parts, original, warped, transform, weight)
     name = f"{key}_xfm.h5"
     write_transform(output / name, transform)
-    # added one by one, so that a large batch needs no more memory than two members
-    parts[:] = [combine([*parts, part])]
-    return good(transform=name)
+    return good(transform=name, **weight.entry)
 
 
 def finish(output: Path, entries: dict[str, Entry], parts: list[PartialSum]) -> None:

@@ -44,9 +44,10 @@ from regcore.study.outputs import Layout
 from regcore.study.population import population_batch
 from regcore.study.prepare import prepare_member
 from regcore.study.priors import atlas_priors
-from regcore.study.publish import publish_template
+from regcore.study.publish import publish_qc, publish_template
 from regcore.study.template import centre_batch, register_batch, template_grid
 from regcore.study.validation import validate_atlas
+from regcore.study.weighing import QC
 
 SIZE = 24
 
@@ -110,10 +111,11 @@ def tiny_study(root: Path) -> Layout:
         registered, template = work / "register" / f"{number:02d}", work / "template" / f"{number:02d}"
         register_batch(prepared, before, last, registered, stage)
         gather_template([registered], [last], template, number, stage.name, True, 0.05)
-    population = work / "population" / "all"
+    population, weights = work / "population" / "all", layout.results / QC
+    publish_qc(template, weights)
     for interpolation in ("linear", "cubic"):
         settings = PopulationSettings(interpolation)
-        population_batch(prepared, registered, template, population, layout, labels, None, settings)
+        population_batch(prepared, registered, template, weights, population, layout, labels, None, settings)
     publish_template([population], template, layout.published(), layout, DatasetSettings())
     _label(members, labels, Places.of(layout, prepared, [population]), stages[1].registration)
     template_labels([population], layout, layout.template_labels, None)

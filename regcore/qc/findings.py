@@ -1,0 +1,87 @@
+"""What the tables of a study say, for the report: outlying members, accuracy, run time."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from regcore.qc import checks, outliers
+from regcore.qc.data import ReportData
+from regcore.qc.weights import MEASURES
+
+STRUCTURE = ("structure", "name", "label_name", "label", "index")
+VOLUME = ("volume_mm3", "volume")
+RELATIVE = ("relative_mean", "mean_relative", "rel_mean", "log_jacobian_relative_mean", "mean_rel")
+ABSOLUTE = ("absolute_mean", "mean_absolute", "abs_mean", "log_jacobian_absolute_mean", "mean_abs")
+
+
+def find_outliers(data: ReportData) -> pd.DataFrame:
+    """Outlying members: of the registrations, and those with many outlying structures."""
+    columns = ["member", "measure", "value", "median", "score"]
+    parts = []
+    if data.registrations is not None and not data.registrations.empty:
+        frame = data.registrations
+        if "stage" in frame:
+            frame = frame[frame["stage"] == frame["stage"].iloc[-1]]
+        parts.append(outliers.measure_outliers(frame, MEASURES))
+    for title, frame_of, value in (
+        ("volume", data.volumes, VOLUME),
+        ("relative Jacobian", data.jacobians, RELATIVE),
+    ):
+        name, column = checks.first_column(frame_of, *STRUCTURE), checks.first_column(frame_of, *value)
+        if frame_of is None or name is None or column is None:
+            continue
+        far = outliers.structure_outliers(frame_of, name, column)
+        structures = frame_of[name].nunique()
+        counts = pd.Series(0, index=sorted(set(outliers.member_keys(frame_of))))
+        counts = counts.add(far["member"].value_counts(), fill_value=0)
+        scores = outliers.robust_scores(counts.to_numpy())
+        # a few outlying structures are ordinary among many: a tenth of them is not
+        many = (scores >= outliers.THRESHOLD) & (counts.to_numpy() >= max(2, 0.1 * structures))
+        rows = pd.DataFrame(
+            {
+                "member": counts.index[many],
+                "measure": f"structures with an outlying {title}",
+                "value": counts.to_numpy()[many],
+                "median": float(counts.median()),
+                "score": scores[many],
+            }
+        )
+        parts.append(rows)
+    kept = [part for part in parts if not part.empty]
+    return pd.concat(kept, ignore_index=True) if kept else pd.DataFrame(columns=columns)
+
+
+def chosen_fusion(data: ReportData) -> pd.DataFrame:
+    """Rows of the validation of the method that labels the members; all rows where it is not known."""
+    assert data.validation is not None
+    chosen = data.validation[data.validation["fusion"] == data.fusion]
+    return data.validation if chosen.empty else chosen
+
+
+def accuracy_summary(validation: pd.DataFrame | None) -> pd.DataFrame | None:
+    """Means over structures and atlases of every fusion method, the highest Dice first."""
+    if validation is None or validation.empty:
+        return None
+    bias = validation["volume_bias_percent"]
+    frame = validation.assign(absolute_volume_bias_percent=bias.abs())
+    columns = ["dice", "hausdorff95_mm", "surface_distance_mm", "volume_bias_percent"]
+    means = frame.groupby("fusion", sort=True)[[*columns, "absolute_volume_bias_percent"]].mean()
+    return means.sort_values("dice", ascending=False, kind="stable").reset_index()
+
+
+def runtime_summary(runtime: pd.DataFrame | None) -> pd.DataFrame | None:
+    """Jobs, time and memory by rule, the longest first."""
+    if runtime is None or "rule" not in runtime or "seconds" not in runtime:
+        return None
+    groups = runtime.groupby("rule", sort=True)
+    summary = pd.DataFrame(
+        {
+            "jobs": groups["seconds"].size(),
+            "total_seconds": groups["seconds"].sum(),
+            "median_seconds": groups["seconds"].median(),
+            "longest_seconds": groups["seconds"].max(),
+        }
+    )
+    if "memory_mb" in runtime:
+        summary["largest_memory_mb"] = groups["memory_mb"].max()
+    return summary.sort_values("total_seconds", ascending=False, kind="stable").reset_index()

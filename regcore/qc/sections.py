@@ -1,0 +1,147 @@
+"""Sections of the report that only some studies have: strata, influence, asymmetry, statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from regcore.image import Image
+from regcore.qc.cohort_plots import influence_figure
+from regcore.qc.figures import template_figure
+from regcore.qc.html import number
+from regcore.qc.planes import Convention
+from regcore.qc.plots import structure_figure
+from regcore.qc.section import Section
+from regcore.qc.statistics import (
+    NUMBERS,
+    DesignShown,
+    agreement_figure,
+    agreement_summary,
+    contrast_figures,
+)
+
+
+def strata_section(
+    strata: Sequence[tuple[str, Image]], mask: Image | None, convention: Convention
+) -> Section:
+    """Template of every stratum, in the planes of the template.
+
+    Parameters
+    ----------
+    strata : sequence of (str, Image)
+        Name and template.
+    mask : Image or None
+        Of the whole cohort's template.
+    convention : {"neurological", "radiological"}
+    """
+    return Section(
+        "strata",
+        "Conditional templates",
+        ["Mean intensity and mean shape of the members of every stratum, on the grid of the template."],
+        {name: template_figure(image, mask, width_px=520, convention=convention) for name, image in strata},
+    )
+
+
+def influence_section(influence: pd.DataFrame) -> Section:
+    """How much the template would change without each member; see `cohort_plots.influence_figure`."""
+    shown = "Leave-one-out influence of every member on intensity and shape of the template"
+    return Section(
+        "influence",
+        "Influence of every member",
+        [
+            "How much the template would change if one member were left out and all others kept their "
+            "transforms: its intensity, upward, and its shape, across. Rings are members that pull far more "
+            "than the others."
+        ],
+        pictures={shown: influence_figure(influence)},
+        tables={"Influence of every member": influence},
+    )
+
+
+def asymmetry_section(asymmetry: pd.DataFrame) -> Section:
+    """How unlike left and right are; a row a member and paired structure."""
+    drawn = structure_figure(
+        asymmetry, "structure", "asymmetry_volume", "volume asymmetry (> 0: left larger)", zero=True
+    )
+    return Section(
+        "asymmetry",
+        "Left and right",
+        [
+            "Asymmetry index 2 (L − R) / (L + R) of the volumes of every paired structure: 0 where both "
+            "sides agree, above 0 where the left is larger."
+        ],
+        pictures={"Distribution of the asymmetry index of every paired structure": drawn},
+        tables={"Asymmetry": asymmetry},
+    )
+
+
+def agreement_section(volumes: pd.DataFrame, jacobians: pd.DataFrame, consistency: pd.DataFrame) -> Section:
+    """Volumes by transforms beside volumes by labels: the tables of the study."""
+    medians = ", ".join(f"{name} {number(value)}" for name, value in agreement_summary(consistency))
+    return Section(
+        "agreement",
+        "Agreement of Jacobians and labels",
+        [
+            "Two measures of the same volume: the integral of the Jacobian over the template's label, which "
+            "knows the transform alone, and the member's own label map. Dots along the dashed line say that "
+            f"the transforms follow the members. Median over structures: {medians}."
+        ],
+        pictures={
+            "Integrated Jacobians against label volumes, by member and by structure": agreement_figure(
+                volumes, jacobians, consistency
+            )
+        },
+        tables={"Consistency of every structure": consistency},
+    )
+
+
+def statistics_section(
+    designs: Sequence[DesignShown], template: Image | None, mask: Image | None, convention: Convention
+) -> Section:
+    """What every design found, contrast by contrast.
+
+    Parameters
+    ----------
+    designs : sequence of DesignShown
+    template, mask : Image or None
+        That the maps are shown on.
+    convention : {"neurological", "radiological"}
+    """
+    parts = []
+    for index, design in enumerate(designs, start=1):
+        contrasts = []
+        for place, contrast in enumerate(design.summary["Contrasts"], start=1):
+            views, pictures = contrast_figures(design, contrast, template, mask, convention)
+            found = design.summary.get("Maps", {}).get(contrast, {})
+            said = [f"{NUMBERS[name]}: {number(value)}" for name, value in found.items() if name in NUMBERS]
+            text = [" · ".join(said)] if said else []
+            contrasts.append(Section(f"design-{index}-contrast-{place}", contrast, text, views, pictures))
+        left_out = {}
+        if design.left_out is not None and len(design.left_out):
+            left_out = {f"Who did not take part ({len(design.left_out)})": design.left_out}
+        parts.append(
+            Section(
+                f"design-{index}",
+                f"{design.name}: {design.summary['Formula']}",
+                [words_of(design)],
+                tables=left_out,
+                parts=contrasts,
+            )
+        )
+    return Section("statistics", "Statistics", parts=parts)
+
+
+def words_of(design: DesignShown) -> str:
+    """Who took part in a design, and how it was tested."""
+    summary = design.summary
+    said = [
+        f"{summary['Members']} members took part, {summary['LeftOut']} did not",
+        f"{number(summary['DegreesOfFreedom'])} degrees of freedom",
+    ]
+    if summary.get("Random"):
+        said.append(f"random intercept for each {summary['Random']}")
+    if summary.get("Permutations"):
+        said.append(f"{summary['Permutations']} permutations")
+    colours = " Red: the response grows with what is tested, blue: it shrinks." if design.maps else ""
+    return "; ".join(said) + "." + colours

@@ -92,6 +92,17 @@ def test_pseudonyms_are_all_that_outputs_see(cohort: Path, capsys: pytest.Captur
     assert plan.template_library == [f"{listed['sub-John']}_ses-{session}" for session in "12"]
 
 
+def test_decisions_may_name_people_or_their_pseudonyms(cohort: Path) -> None:
+    keys = plan_of(cohort).keys
+    other = next(key for key in keys if "_" not in key)
+    table = cohort / "overrides.tsv"
+    table.write_text("participant\taction\nJohn_ses-1\texclude\n" + f"{other}\tkeep\n")
+    plan = plan_of(cohort, qc={"overrides": str(table)})
+    assert len(plan.overrides) == 2
+    assert set(plan.overrides) <= set(keys)
+    assert "John" not in repr((plan.overrides, plan.override_rows))
+
+
 def test_a_new_member_leaves_the_pseudonyms_alone(cohort: Path) -> None:
     before = set(plan_of(cohort).keys)
     (cohort / "Ann.nii").write_bytes(b"-")

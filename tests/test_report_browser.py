@@ -75,7 +75,12 @@ def made_report(count: int) -> ReportData:
         ],
         presets=preset_names(),
         methods=Methods(f"Registered {HOSTILE} [1].", [(HOSTILE, "10.1/2")]),
-        sections=[Section("statistics", HOSTILE, [HOSTILE], {}, {HOSTILE: plot}, {HOSTILE: table})],
+        sections=[
+            Section(
+                "cohort", HOSTILE, parts=[Section("part", HOSTILE, [HOSTILE], views={HOSTILE: sheets[0]})]
+            ),
+            Section("statistics", HOSTILE, [HOSTILE], plots={HOSTILE: plot}, tables={HOSTILE: table}),
+        ],
         quarantine=pd.DataFrame({"participant_id": [HOSTILE], "reason": [HOSTILE]}),
     )
 

@@ -29,6 +29,7 @@ from regcore.study.followup import measure_sessions, propagate_labels, with_chan
 from regcore.study.gather import gather_template
 from regcore.study.manifest import read_manifest
 from regcore.study.outputs import Layout
+from regcore.study.overrides import Override
 from regcore.study.plan import Plan
 from regcore.study.population import population_batch
 from regcore.study.prepare import prepare_member
@@ -139,6 +140,13 @@ def test_a_subject_is_one_vote(tmp_path: Path) -> None:
     assert [row["session_id"] for row in plan.covariates(sessions=True)] == [
         None, None, None, "ses-1", "ses-2", "ses-1",
     ]  # fmt: skip
+    # decisions about a session count in the subject's template, about a lone one in the population
+    decisions = tmp_path / "overrides.tsv"
+    decisions.write_text("participant\taction\na_ses-2\texclude\nb_ses-1\tkeep\nc\texclude\n")
+    decided = Plan.from_config(config | {"template": template, "qc": {"overrides": str(decisions)}})
+    assert decided.session_overrides("sub-a") == {"sub-a_ses-2": Override("exclude")}
+    found = {key: each for batch in decided.batches for key, each in decided.overrides_of(batch).items()}
+    assert found == {"sub-b": Override("keep"), "sub-c": Override("exclude")}
     # without the target, every session is a vote
     assert len(Plan.from_config(config | {"template": template, "targets": ["template"]}).keys) == 4
 

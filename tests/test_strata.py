@@ -103,7 +103,7 @@ def population(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_image(layout.warped(key), Image(ball * np.float32(age / 100), grid))
         prepared = good(grid=grid_to_dict(Grid((80, 80, 80), wide)))
         write_manifest(root / "prepared" / key, {key: prepared})
-        entries[key] = good()
+        entries[key] = good(weight=1.0)
     write_manifest(root / "population", entries)
     write_image(layout.template_image, Image(ball * np.float32(0.4), grid))
     write_image(layout.template_mask, Image(ball.astype(np.uint8), grid))

@@ -15,6 +15,7 @@ from regcore.io.nifti import read_image, read_labels, write_image
 from regcore.io.tables import read_json, read_table, write_table
 from regcore.morphometry import smooth_map
 from regcore.qc.report import ReportData, build_report
+from regcore.qc.sections import agreement_section, statistics_section
 from regcore.qc.statistics import agreement_figure
 from regcore.space import Grid
 from regcore.study.config import DesignSettings, MorphometrySettings, StatisticsSettings, Study
@@ -223,17 +224,12 @@ def test_the_page_shows_designs_and_agreement(layout: Layout) -> None:
         }
     )  # fmt: skip
     assert agreement_figure(tables["volumes"], tables["jacobians"], consistency).startswith(b"\x89PNG")
-    template = read_image(layout.template_image)
-    page = build_report(
-        ReportData(
-            title="Made",
-            templates=[("published", template)],
-            template_mask=read_labels(layout.template_mask),
-            designs=[_design("ageing", layout)],
-            consistency=consistency,
-            **tables,
-        )
-    )
+    template, mask = read_image(layout.template_image), read_labels(layout.template_mask)
+    sections = [
+        statistics_section([_design("ageing", layout)], template, mask, "neurological"),
+        agreement_section(**tables, consistency=consistency),
+    ]
+    page = build_report(ReportData(title="Made", sections=sections, **tables))
     for text in (
         "logjac ~ age + group",
         "age is missing",

@@ -1,4 +1,4 @@
-"""Sections of the report that only some studies have: strata, influence, asymmetry, statistics."""
+"""Sections of the report that only some studies have: strata, influence, sessions, statistics."""
 
 from __future__ import annotations
 
@@ -73,6 +73,30 @@ def asymmetry_section(asymmetry: pd.DataFrame) -> Section:
         ],
         pictures={"Distribution of the asymmetry index of every paired structure": drawn},
         tables={"Asymmetry": asymmetry},
+    )
+
+
+def sessions_section(sessions: pd.DataFrame, propagation: pd.DataFrame | None) -> Section:
+    """How structures change over the sessions of a subject; overlap of labels carried between sessions."""
+    later = sessions[sessions["session_id"] != sessions["baseline_session_id"]]
+    change, pictures = "volume_change_percent", {}
+    if later[change].notna().any():
+        shown = "Change of every structure's volume since the baseline, over all later sessions"
+        words = "volume change since the baseline (%)"
+        pictures[shown] = structure_figure(later, "structure", change, words, zero=True)
+    tables = {"Sessions": sessions}
+    if propagation is not None:
+        tables["Labels carried from the other sessions, with their overlap"] = propagation
+    return Section(
+        "sessions",
+        "Sessions",
+        [
+            f"{sessions['session_id'].nunique()} sessions by name, of {sessions['participant_id'].nunique()} "
+            "subjects. Volumes are those of the subject's template, as the session's transform changes them. "
+            "A ring is a session that changed far more than the others: look at it first."
+        ],
+        pictures=pictures,
+        tables=tables,
     )
 
 

@@ -169,6 +169,10 @@ class Plan:
         self.last_session = self.session_iterations[-1] if self.session_iterations else "00"
         table, known = study.qc.overrides, list(dict.fromkeys([*self.keys, *self.images]))
         self.overrides = {} if table is None else read_overrides(table, known, self.alias)
+        for subject in self.subjects.values():
+            # the only session of a subject is the member itself
+            if not subject.is_averaged and subject.keys[0] in self.overrides:
+                self.overrides.setdefault(subject.key, self.overrides[subject.keys[0]])
         self.atlases: list[Atlas] = []
         self.pair_batches: dict[str, list[Pair]] = {}
         if "atlas" in study.targets:

@@ -23,6 +23,7 @@ from regcore.qc.sections import (
     agreement_section,
     asymmetry_section,
     influence_section,
+    sessions_section,
     statistics_section,
     strata_section,
 )
@@ -155,6 +156,8 @@ def _sections(
         found.append(influence_section(known["influence"]))
     if "asymmetry" in known:
         found.append(asymmetry_section(known["asymmetry"]))
+    if "sessions" in known:
+        found.append(sessions_section(known["sessions"], known.get("propagation")))
     if "consistency" in known:
         found.append(agreement_section(known["volumes"], known["jacobians"], known["consistency"]))
     if designs:

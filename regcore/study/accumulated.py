@@ -70,7 +70,7 @@ def accumulate_maps(
             {
                 "Description": f"Sum of the {settings.accumulate} of {len(found)} sessions",
                 "Sessions": list(found),
-                "SpatialReference": visits.within.template_image.name,
+                "SpatialReference": visits.within.reference,
             },
         )
         named = {kind: read_label_table(table).names for kind, table in names.items()}

@@ -107,7 +107,8 @@ def population_batch(
     further.write(output)
     if parts:
         write_arrays(output / PARTIAL, parts[0].to_arrays())
-    write_manifest(output, entries)
+    there = [key for key, entry in entries.items() if entry["status"] == "ok"]
+    write_manifest(output, entries, layout.transforms(there))
 
 
 def both_ways(transform: Transform, grid: Grid) -> tuple[Chain, Chain]:

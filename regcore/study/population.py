@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 from regcore import __version__
-from regcore.errors import InputError
+from regcore.errors import InputError, unnamed
 from regcore.groupwise import PartialSum, combine, partial_sum, update_transform
 from regcore.image import Image
 from regcore.io.arrays import write_arrays
@@ -208,7 +208,7 @@ def _publish_labels(
     try:
         labels = read_labels(file)
     except InputError as error:
-        reason = str(error).removeprefix(f"{file}: ")
+        reason = unnamed(error, file)
         LOGGER.warning("%s: labels left out: %s", key, reason)
         return {"labels_problem": reason}
     warped = resample(labels, grid, forward, "label")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
 
-from regcore.errors import InputError
+from regcore.errors import InputError, unnamed
 from regcore.groupwise import foreground_box
 from regcore.image import Image
 from regcore.io.arrays import link_files
@@ -107,7 +107,7 @@ class Visits:
                 try:
                     yield session, read_labels(files[session])
                 except InputError as error:
-                    LOGGER.warning("%s: labels left out: %s", session, error)
+                    LOGGER.warning("%s: labels left out: %s", session, unnamed(error, files[session]))
 
 
 def subject_template(

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from longitudinal import write_cohort
+from longitudinal import pose, write_cohort, write_session
 
 from regcore.io.nifti import read_image
 from regcore.io.pseudonyms import pseudonym, read_secret
@@ -17,7 +17,7 @@ from regcore.io.tables import read_table
 from tests.test_sessions import COARSE, RIGID
 from tests.test_workflow import snakemake
 
-REAL_NAME = re.compile(r"sub-[abcd](?![A-Za-z0-9])|[abcd](1|2|10)?(_dseg|_dose)?\.nii")
+REAL_NAME = re.compile(r"sub-[abcde](?![A-Za-z0-9])|[/ ][abcde](1|2|10)?(_dseg|_dose)?\.nii")
 TEXTS = (".tsv", ".json", ".html", ".log", ".label", ".txt", ".md")
 
 
@@ -28,7 +28,7 @@ def config_of(folder: Path, **more: Any) -> dict[str, Any]:
         "targets": ["template", "population", "sessions", "tables", "statistics", "report"],
         "privacy": {"pseudonym_secret": str(folder / "secret")},
         "sessions": {"order_by": "age", "accumulate": "dose", "stages": [COARSE, RIGID | {"repeats": 2}]},
-        "strata": {"by": "age", "bins": [40, 42, 43]},
+        "strata": {"by": "age", "bins": [40, 42, 45]},
         "statistics": {"permutations": 9, "designs": {"ageing": {"formula": "logjac ~ age"}}},
         **more,
     }
@@ -44,9 +44,13 @@ def template_of(**more: Any) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a finished study of four subjects with sessions, under pseudonyms."""
+    """Folder of a finished study of five subjects with sessions, under pseudonyms."""
     folder = tmp_path_factory.mktemp("combined")
-    write_cohort(folder)
+    table = write_cohort(folder)
+    # statistics need five
+    write_session(folder / "e", 1.0, 0.1, pose(40), 4)
+    with table.open("a") as rows:
+        rows.write("sub-e\tn/a\te.nii.gz\te_dseg.nii.gz\te_dose.nii.gz\t45\n")
     (folder / "secret").write_text("a secret of many letters\n")
     # a dose that cannot be read: what is said about it must not name its file
     (folder / "b2_dose.nii.gz").write_bytes(b"no image")
@@ -73,19 +77,24 @@ def test_no_output_names_a_participant(built: Path) -> None:
 
 
 @pytest.mark.slow
-def test_all_of_it_is_there(built: Path, bids_issues: Callable[[Path], list[dict[str, Any]]]) -> None:
+def test_it_is_valid_bids(built: Path, bids_issues: Callable[[Path], list[dict[str, Any]]]) -> None:
+    found = [issue for issue in bids_issues(built / "results") if issue["severity"] == "error"]
+    assert found == []
+
+
+@pytest.mark.slow
+def test_all_of_it_is_there(built: Path) -> None:
     results = built / "results"
-    assert [issue for issue in bids_issues(results) if issue["severity"] == "error"] == []
     template = read_image(results / "tpl-Tiny" / "tpl-Tiny_res-01_T1w.nii.gz").data
     assert np.array_equal(template, template[::-1])
     strata = read_table(results / "tables" / "strata.tsv")
-    assert strata["members"].tolist() == [2, 2]
+    assert strata["members"].tolist() == [2, 3]
     followed = read_table(results / "tables" / "sessions.tsv")
     assert followed.loc[followed["participant_id"] == alias(built, "a"), "session_id"].unique().tolist() == [
         "ses-1", "ses-2", "ses-10",
     ]  # fmt: skip
     members = read_table(results / "statistics" / "ageing" / "participants.tsv")
-    assert set(members["participant_id"]) == {alias(built, name) for name in "abcd"}
+    assert set(members["participant_id"]) == {alias(built, name) for name in "abcde"}
     assert "Nothing to be done" in again(built).stdout
 
 

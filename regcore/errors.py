@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 LONGEST_MESSAGE = 2000
 
 
@@ -32,6 +35,17 @@ def reason(error: BaseException) -> str:
     """
     lines = str(error).strip().splitlines()
     return lines[-1].strip() if lines else type(error).__name__
+
+
+def unnamed(error: BaseException, file: str | os.PathLike[str]) -> str:
+    """What an error says about a participant's file, without its name: that may tell who the participant is.
+
+    Examples
+    --------
+    >>> unnamed(InputError("Jane.nii: expected an image, found a table"), "Jane.nii")
+    'expected an image, found a table'
+    """
+    return str(error).removeprefix(f"{printable(str(Path(file)))}: ")
 
 
 class InputError(ValueError):

@@ -15,6 +15,7 @@ from regcore.io.itk import read_transform, write_transform
 from regcore.study.integrity import DAMAGED, seal_folder, verify_folder
 from regcore.study.job import job
 from regcore.study.manifest import good, located, read_manifest, write_manifest
+from regcore.study.outputs import Layout
 from regcore.transforms import Affine
 
 SHIFT = Affine.from_parameters(translation=(1, 2, 3))
@@ -24,14 +25,23 @@ SHIFT = Affine.from_parameters(translation=(1, 2, 3))
 def results(tmp_path: Path) -> Path:
     """Results of a batch of two members, and a file of the user's beside them."""
     results = tmp_path / "results"
-    for kind in ("register/02", "population"):
-        folder = results / "work" / kind / "b0001"
-        folder.mkdir(parents=True)
-        for key in ("sub-a", "sub-b"):
-            write_transform(folder / f"{key}_xfm.h5", SHIFT)
-        write_arrays(folder / "partial_sum.npz", {"sum": np.arange(9.0)})
-        write_manifest(folder, {key: good(transform=f"{key}_xfm.h5") for key in ("sub-a", "sub-b")})
-    write_transform(results / "sub-a" / "anat" / "sub-a_from-T1w_to-Tiny_mode-image_xfm.h5", SHIFT)
+    # a subject of one session: the job that passes it on and the one that chains it publish transforms of it
+    for folder, space, key in (
+        ("register/02/b0001", None, "sub-a"),
+        ("population/b0001", "Tiny", "sub-a"),
+        ("prepared/sub-c", "subject", "sub-c_ses-1"),
+        ("chained/sub-c", "Tiny", "sub-c_ses-1"),
+    ):
+        work = results / "work" / folder
+        work.mkdir(parents=True)
+        for each in ("sub-a", "sub-b"):
+            write_transform(work / f"{each}_xfm.h5", SHIFT)
+        write_arrays(work / "partial_sum.npz", {"sum": np.arange(9.0)})
+        published = [] if space is None else Layout(results, space).transforms([key])
+        for file in published:
+            write_transform(file, SHIFT)
+        entries = {each: good(transform=f"{each}_xfm.h5") for each in ("sub-a", "sub-b")}
+        write_manifest(work, entries, published)
     (tmp_path / "mine.tsv").write_text("mine\n")
     return results
 
@@ -56,6 +66,16 @@ READS: list[tuple[str, Callable[[Path], object], str]] = [
         lambda path: read_transform(path, sealed=True),
         "population/b0001",
     ),
+    (
+        "sub-c/ses-1/anat/sub-c_ses-1_from-T1w_to-subject_mode-image_xfm.h5",
+        lambda path: read_transform(path, sealed=True),
+        "prepared/sub-c",
+    ),
+    (
+        "sub-c/ses-1/anat/sub-c_ses-1_from-Tiny_to-T1w_mode-image_xfm.h5",
+        lambda path: read_transform(path, sealed=True),
+        "chained/sub-c",
+    ),
 ]
 
 
@@ -72,6 +92,7 @@ def test_a_job_moves_what_is_damaged_aside(
         job(log),
     ):
         read(results / damaged)
+    assert [file.name for file in (work / DAMAGED).iterdir()] == [moved.replace("/", "_")]
     assert not (work / moved).exists()
     assert {file.name for file in (work / DAMAGED / moved.replace("/", "_")).iterdir()} == content
     after = {file for file in results.parent.rglob("*") if file.is_file()}

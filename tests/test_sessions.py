@@ -426,7 +426,7 @@ def test_workflow_of_a_ragged_cohort(
     found = run_workflow(tmp_path, config)
     assert found.returncode == 0, found.stderr[-3000:]
     results = tmp_path / "results"
-    assert read_json(results / "tpl-Tiny" / "tpl-Tiny_desc-bias_certificate.json")["members"] == 4
+    assert read_json(results / "tpl-Tiny" / "tpl-Tiny_res-01_desc-bias_certificate.json")["members"] == 4
     assert read_table(results / "quarantine.tsv")["session_id"].tolist() == ["ses-2"]
 
     frame = read_table(results / "tables" / "sessions.tsv")

@@ -373,7 +373,7 @@ def test_statistics(statistics: Path) -> None:
     results = statistics / "results"
     maps = results / "statistics" / "ageing"
     t = read_image(maps / "space-Tiny_contrast-age_stat-t_statmap.nii.gz")
-    assert t.grid.matches(read_image(results / "tpl-Tiny" / "tpl-Tiny_T1w.nii.gz").grid)
+    assert t.grid.matches(read_image(results / "tpl-Tiny" / "tpl-Tiny_res-01_T1w.nii.gz").grid)
     assert np.abs(t.data).max() > 0
     for kind in ("effect", "logpFdr", "logpFwe", "logpFweTfce"):
         assert (maps / f"space-Tiny_contrast-age_stat-{kind}_statmap.nii.gz").exists()

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import numpy as np
 
-from regcore.errors import InputError
+from regcore.errors import InputError, unnamed
 from regcore.io.cohort import Member
 from regcore.io.nifti import read_grid, read_image, read_labels, read_mask
 
@@ -37,7 +36,7 @@ def screen_image(path: str | os.PathLike[str]) -> str | None:
     try:
         data = read_image(path).data
     except InputError as error:
-        return _without_path(path, error)
+        return unnamed(error, path)
     if sorted(data.shape)[1] < FEWEST_VOXELS:
         return f"expected at least {FEWEST_VOXELS} voxels along two axes, found shape {data.shape}"
     lowest, highest = float(data.min()), float(data.max())
@@ -69,13 +68,9 @@ def screen_member(member: Member) -> str | None:
         try:
             image = read(path)
         except InputError as error:
-            return f"{role}: {_without_path(path, error)}"
+            return f"{role}: {unnamed(error, path)}"
         if not image.grid.matches(grid, GRID_TOLERANCE_MM):
             return f"{role}: expected the grid of the image {grid.shape}, found another {image.grid.shape}"
         if not np.any(image.data):
             return f"{role}: expected voxels other than 0, found none"
     return None
-
-
-def _without_path(path: str | os.PathLike[str], error: InputError) -> str:
-    return str(error).removeprefix(f"{Path(path)}: ")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from regcore.errors import InputError
+from regcore.errors import InputError, unnamed
 from regcore.io.label_tables import read_label_table
 from regcore.io.nifti import read_image, write_image
 from regcore.io.tables import write_json, write_table
@@ -58,8 +58,9 @@ def accumulate_maps(
                 found[session] = read_image(maps[session])
                 entries[session] = good()
             except InputError as error:
-                entries[session] = set_aside("accumulate", str(error))
-                LOGGER.warning("%s: %s", session, error)
+                reason = unnamed(error, maps[session])
+                entries[session] = set_aside("accumulate", reason)
+                LOGGER.warning("%s: %s left out: %s", session, settings.accumulate, reason)
     if found:
         transforms = [visits.to_subject(session) for session in found]
         total = accumulate(list(found.values()), transforms, visits.grid, settings.accumulation)
@@ -70,7 +71,7 @@ def accumulate_maps(
             {
                 "Description": f"Sum of the {settings.accumulate} of {len(found)} sessions",
                 "Sessions": list(found),
-                "SpatialReference": visits.within.template_image.name,
+                "SpatialReference": visits.within.reference,
             },
         )
         named = {kind: read_label_table(table).names for kind, table in names.items()}

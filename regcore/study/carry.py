@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from regcore.errors import InputError
+from regcore.errors import InputError, unnamed
 from regcore.image import Image
 from regcore.io.itk import read_transform, write_transform
 from regcore.io.nifti import read_image, read_labels
@@ -151,7 +151,7 @@ def carry(
             try:
                 own = read_labels(atlas.labels), places.image(atlas.key)
             except InputError as error:
-                LOGGER.warning("%s: %s left out: %s", key, atlas.key, error)
+                LOGGER.warning("%s: %s left out: %s", key, atlas.key, unnamed(error, atlas.labels))
                 continue
             labels, image = propagate(*own, target.grid, transform)
             found.labels.append(labels)

@@ -133,4 +133,4 @@ def publish_warped_channels(layout: Layout, key: str, warped: Mapping[str, Image
     for name, image in warped.items():
         file = layout.member(key, f"space-{layout.template}_desc-preproc_{name}.nii.gz")
         write_image(file, image, decimals=4)
-        write_json(sidecar(file), {"SpatialReference": layout.of_template(f"{name}.nii.gz").name})
+        write_json(sidecar(file), {"SpatialReference": layout.uri(layout.of_template(f"{name}.nii.gz"))})

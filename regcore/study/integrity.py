@@ -12,8 +12,6 @@ from regcore.io.tables import read_json, write_json
 
 CHECKSUMS = "checksums.json"
 DAMAGED = "damaged"
-# folders of the working folder whose jobs publish transforms beside their output
-PUBLISHERS = ("sessions", "population", "chained", "pairwise")
 
 
 def seal_folder(folder: Path) -> None:
@@ -85,14 +83,15 @@ def move_aside(path: Path, work: Path) -> list[Path]:
 
 
 def _publishers(path: Path, work: Path) -> Iterator[Path]:
-    """Folders of the jobs that published a file of a member."""
-    for manifest in (file for kind in PUBLISHERS for file in sorted(work.glob(f"{kind}/*/manifest.json"))):
+    """Folders of the jobs that published a file: their manifests say so."""
+    for manifest in sorted(work.glob("*/*/manifest.json")):
+        if manifest.parent.parent.name == DAMAGED:
+            continue
         try:
-            members = read_json(manifest)["members"]
-            keys = {str(entry.get("moving", key)) for key, entry in members.items()}
-        except (InputError, KeyError, TypeError, AttributeError):
-            keys = set()
-        if any(path.name.startswith(f"{key}_") for key in keys):
+            published = read_json(manifest).get("published", ())
+        except (InputError, AttributeError):
+            continue
+        if path.name in published:
             yield manifest.parent
 
 

@@ -29,9 +29,13 @@ def set_aside(stage: str, reason: str, **values: Any) -> Entry:
     return {"status": "quarantined", "stage": stage, "reason": reason, **values}
 
 
-def write_manifest(folder: Path, members: Mapping[str, Entry]) -> None:
-    """Write the manifest of a folder and its checksums; they come last: a folder with them is complete."""
-    write_json(folder / NAME, {"members": dict(members)})
+def write_manifest(folder: Path, members: Mapping[str, Entry], published: Iterable[Path] = ()) -> None:
+    """Write the manifest of a folder and its checksums; they come last: a folder with them is complete.
+
+    The names of the transforms that the job published elsewhere go with it: who finds one damaged learns by
+    them which job makes it again.
+    """
+    write_json(folder / NAME, {"members": dict(members), "published": [file.name for file in published]})
     seal_folder(folder)
 
 

@@ -9,7 +9,7 @@ from typing import Literal, cast
 import numpy as np
 import pandas as pd
 
-from regcore.errors import InputError
+from regcore.errors import InputError, unnamed
 from regcore.image import Image
 from regcore.io.atomic import atomic_path
 from regcore.io.label_tables import read_label_table
@@ -119,7 +119,7 @@ def label_maps(
             own = read_labels(labels[key])
             maps["own"] = own if own.grid.matches(grid) else resample(own, grid, None, "label")
         except InputError as error:
-            LOGGER.warning("%s: labels left out: %s", key, error)
+            LOGGER.warning("%s: labels left out: %s", key, unnamed(error, labels[key]))
     return maps
 
 

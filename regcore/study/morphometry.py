@@ -57,7 +57,7 @@ def template_labels(population: Sequence[Path], layout: Layout, output: Path, na
         {
             "Description": "The label that most members' own labels have there, once on the template",
             "Members": len(keys),
-            "SpatialReference": layout.template_image.name,
+            "SpatialReference": layout.reference,
         },
     )
     write_image(output, image)
@@ -98,8 +98,8 @@ def morphometry_batch(population: Path, output: Path, layout: Layout, settings: 
                     "the subject is larger than the template",
                     "SmoothingFWHM": width,
                     "SmoothingUnits": "mm",
-                    "Sources": [layout.log_jacobian(key, kind).name],
-                    "SpatialReference": layout.template_image.name,
+                    "Sources": [layout.uri(layout.log_jacobian(key, kind))],
+                    "SpatialReference": layout.reference,
                 },
             )
         entries[key] = good()

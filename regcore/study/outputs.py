@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,10 @@ class Layout:
     def backward(self, key: str) -> Path:
         """Transform that brings the template to a member's image."""
         return self.member(key, f"from-{self.template}_to-{self.suffix}_mode-image_xfm.h5")
+
+    def transforms(self, keys: Iterable[str]) -> list[Path]:
+        """Transforms of members, both ways."""
+        return [file for key in keys for file in (self.forward(key), self.backward(key))]
 
     def warped(self, key: str) -> Path:
         """Prepared image of a member in the template's space."""

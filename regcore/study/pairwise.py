@@ -48,6 +48,7 @@ def pairwise_batch(
     """
     known = {key: (folder, entry) for folder in prepared for key, entry in read_manifest(folder).items()}
     entries: dict[str, Entry] = {}
+    published: list[Path] = []
     for pair in pairs:
         about = {"fixed": pair.fixed, "moving": pair.moving}
         try:
@@ -60,10 +61,10 @@ def pairwise_batch(
         space = endpoint_name(pair.fixed).removeprefix("sub-")
         key = pair.moving if pair.moving in known else f"sub-{endpoint_name(pair.moving)}"
         forward = layout.member(key, f"from-{layout.suffix}_to-{space}_mode-image_xfm.h5")
+        backward = layout.member(key, f"from-{space}_to-{layout.suffix}_mode-image_xfm.h5")
         write_transform(forward, result.forward)
-        write_transform(
-            layout.member(key, f"from-{space}_to-{layout.suffix}_mode-image_xfm.h5"), result.backward
-        )
+        write_transform(backward, result.backward)
+        published += [forward, backward]
         warped = resample(moving, fixed.grid, result.forward)
         mask = foreground_mask(fixed)
         quality = result.quality | {
@@ -84,7 +85,7 @@ def pairwise_batch(
             write_image(layout.member(key, f"space-{space}_desc-{kind}_logjac.nii.gz"), jacobian, decimals=4)
         entries[pair.key] = good(quality=quality, **about)
         LOGGER.info("%s: similarity %.4f", pair.key, quality["similarity_after"])
-    write_manifest(output, entries)
+    write_manifest(output, entries, published)
 
 
 def _load(end: str, known: dict[str, tuple[Path, Entry]], settings: PrepareSettings) -> Image:

@@ -80,7 +80,7 @@ def endpoint_name(endpoint: str) -> str:
     Examples
     --------
     >>> endpoint_name("sub-01_ses-2"), endpoint_name("images/my brain.nii.gz"), endpoint_name("名前.nii")
-    ('sub-01ses2', 'mybrain', 'image40cb9e05')
+    ('sub-01ses2', 'mybrain', 'image9d8007fd')
     """
     if endpoint.startswith("sub-") and "." not in endpoint:
         return "sub-" + endpoint.removeprefix("sub-").replace("_", "").replace("-", "")

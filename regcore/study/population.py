@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 from regcore import __version__
-from regcore.errors import InputError
+from regcore.errors import InputError, unnamed
 from regcore.groupwise import PartialSum, update_transform
 from regcore.image import Image
 from regcore.io.arrays import write_arrays
@@ -113,7 +113,8 @@ def population_batch(
     further.write(output)
     if parts:
         write_arrays(output / PARTIAL, parts[0].to_arrays())
-    write_manifest(output, entries)
+    there = [key for key, entry in entries.items() if entry["status"] == "ok"]
+    write_manifest(output, entries, layout.transforms(there))
 
 
 def both_ways(transform: Transform, grid: Grid) -> tuple[Chain, Chain]:
@@ -213,7 +214,7 @@ def _publish_labels(
     try:
         labels = read_labels(file)
     except InputError as error:
-        reason = str(error).removeprefix(f"{file}: ")
+        reason = unnamed(error, file)
         LOGGER.warning("%s: labels left out: %s", key, reason)
         return {"labels_problem": reason}
     warped = resample(labels, grid, forward, "label")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from regcore.errors import InputError
+from regcore.errors import InputError, unnamed
 from regcore.groupwise import foreground_box
 from regcore.image import Image
 from regcore.io.cohort import Member
@@ -71,7 +71,7 @@ def prepare_channels(
         try:
             image = _channel(file, mask, member.mask is not None, settings)
         except InputError as error:
-            problems[name] = str(error)
+            problems[name] = unnamed(error, file)
             continue
         found[name] = f"{member.key}_{name}_image.nii"
         write_image(output / found[name], image)
@@ -115,7 +115,7 @@ def _prepare(member: Member, output: Path, settings: PrepareSettings) -> Entry:
         image, mask = prepare_image(read_image(member.image), mask, settings)
         box = foreground_box(mask)
     except InputError as error:
-        return set_aside("prepare", str(error).removeprefix(f"{member.image}: "))
+        return set_aside("prepare", unnamed(error, member.image))
     files: dict[str, Any] = {"image": f"{member.key}_image.nii", "mask": f"{member.key}_mask.nii.gz"}
     write_image(output / files["image"], image)
     write_image(output / files["mask"], mask)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from regcore.errors import InputError
+from regcore.errors import InputError, unnamed
 from regcore.image import Image
 from regcore.io.label_tables import LabelTable, read_label_table
 from regcore.io.nifti import read_image, read_labels
@@ -55,7 +55,7 @@ def atlas_priors(
             image, transform = places.image(atlas.key), places.forward(atlas.key)
             labels, warped = propagate(read_labels(atlas.labels), image, template.grid, transform)
         except InputError as error:
-            LOGGER.warning("template: atlas %s left out: %s", atlas.key, error)
+            LOGGER.warning("template: atlas %s left out: %s", atlas.key, unnamed(error, atlas.labels))
             continue
         found.labels.append(labels)
         found.images.append(warped)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
 
-from regcore.errors import InputError
+from regcore.errors import InputError, unnamed
 from regcore.groupwise import foreground_box
 from regcore.image import Image
 from regcore.io.arrays import link_files
@@ -107,7 +107,7 @@ class Visits:
                 try:
                     yield session, read_labels(files[session])
                 except InputError as error:
-                    LOGGER.warning("%s: labels left out: %s", session, error)
+                    LOGGER.warning("%s: labels left out: %s", session, unnamed(error, files[session]))
 
 
 def subject_template(
@@ -193,11 +193,12 @@ def pass_session(subject: str, prepared: Path, output: Path, within: Layout) -> 
     """
     ((session, entry),) = read_manifest(prepared).items()
     link_files(prepared, output)
-    if entry["status"] == "ok":
+    published = within.transforms([session]) if entry["status"] == "ok" else []
+    if published:
         entry |= {"sessions": {session: good()}}
-        for file in (within.forward(session), within.backward(session)):
-            write_transform(file, identity())
-    write_manifest(output, {subject: entry})
+    for file in published:
+        write_transform(file, identity())
+    write_manifest(output, {subject: entry}, published)
 
 
 def chain_sessions(
@@ -255,4 +256,4 @@ def chain_sessions(
         )
         entries[key] = good(quality=quality)
         LOGGER.info("%s: similarity %.4f", key, quality["similarity_after"])
-    write_manifest(output, entries)
+    write_manifest(output, entries, layout.transforms(key for key in entries if key != subject))

@@ -288,7 +288,7 @@ def _voxelwise(
                 "Contrast": dict(zip(design.columns, contrast.weights, strict=True)),
                 "DegreesOfFreedom": fit.degrees,
                 "Permutations": settings.permutations if "Fwe" in statistic else None,
-                "SpatialReference": layout.template_image.name,
+                "SpatialReference": layout.reference,
             },
         )
     LOGGER.info("%s: %s", contrast.name, ", ".join(f"{what} {number:.6g}" for what, number in found.items()))

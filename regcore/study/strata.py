@@ -159,4 +159,4 @@ def stratum_template(
     }
     LOGGER.info("%s: %d members", stratum.name, len(used))
     write_table(output / "strata.tsv", pd.DataFrame([row], columns=COLUMNS))
-    write_manifest(output, {})
+    write_manifest(output, {}, [files["forward"], files["backward"]])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from regcore.errors import InputError
+from regcore.errors import InputError, unnamed
 from regcore.image import Image
 from regcore.io.label_tables import LabelTable, read_label_table
 from regcore.io.nifti import read_labels
@@ -60,7 +60,7 @@ def validate_atlas(
             reference = resample(reference, target.grid, None, "label")
         candidates = carry(key, target, atlases, places, settings)
     except InputError as error:
-        write_manifest(output, {key: set_aside("validation", str(error))})
+        write_manifest(output, {key: set_aside("validation", unnamed(error, own.labels))})
         return
     frames = []
     for method in methods:

@@ -10,16 +10,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-try:
-    import atheris
-except ImportError:
-    sys.exit("tests.fuzz.guided: expected atheris, found none installed (pip install atheris)")
-
-with atheris.instrument_imports(include=["regcore.io", "regcore.study.config", "nibabel"]):
-    from tests.fuzz.guard import Guard
-    from tests.fuzz.kinds import kind_named
-    from tests.fuzz.seeds import seeds
-
 # kinds whose case is one file that one reader takes, and where their sound files are
 FILES = {
     "NIfTI, damaged": "nifti",
@@ -41,6 +31,15 @@ def main() -> None:
     parser.add_argument("kind", choices=sorted(FILES))
     parser.add_argument("--runs", type=int, default=100_000)
     given = parser.parse_args()
+    # imported here: tests that collect every module must be able to import this one without atheris
+    try:
+        import atheris
+    except ImportError:
+        sys.exit("tests.fuzz.guided: expected atheris, found none installed (pip install atheris)")
+    with atheris.instrument_imports(include=["regcore.io", "regcore.study.config", "nibabel"]):
+        from tests.fuzz.guard import Guard
+        from tests.fuzz.kinds import kind_named
+        from tests.fuzz.seeds import seeds
     kind = kind_named(given.kind)
     name = seeds()[FILES[given.kind]][0][0]
     with tempfile.TemporaryDirectory() as corpus, tempfile.TemporaryDirectory() as scratch:

@@ -14,16 +14,22 @@ from regcore.errors import InputError
 from regcore.groupwise import average, partial_sum
 from regcore.image import Image
 from regcore.io.arrays import write_arrays
+from regcore.io.itk import write_transform
+from regcore.io.nifti import write_image
+from regcore.io.tables import write_json
 from regcore.qc.data import Methods
 from regcore.qc.weights import MEASURES, WEIGHING, outlier_weights, reason_of, score_members
 from regcore.registration.presets import preset
 from regcore.space import Grid
+from regcore.study.channels import ChannelSums
 from regcore.study.config import QualitySettings, Study
 from regcore.study.gather import gather_template, read_partials
-from regcore.study.manifest import good, write_manifest
+from regcore.study.influence import member_parts
+from regcore.study.manifest import good, grid_to_dict, read_manifest, write_manifest
 from regcore.study.methods import describe_methods
+from regcore.study.outputs import Layout
 from regcore.study.overrides import Override, override_rows, read_overrides, retry_settings
-from regcore.study.template import PARTIAL, add_member
+from regcore.study.template import PARTIAL, add_member, centre_batch
 from regcore.study.weighing import QC, Weight, judge_members, read_weights, weigh
 from regcore.transforms import identity
 
@@ -195,6 +201,49 @@ def test_sums_are_those_of_the_stated_weights(tmp_path: Path) -> None:
     assert parts[0].count == 2
     assert parts[0].total == 1.25
     np.testing.assert_allclose(average(parts[0]).data, (1 + 0.25 * 5) / 1.25, rtol=1e-6)
+
+
+def test_further_images_weigh_alike() -> None:
+    sums = ChannelSums()
+    for value, weight in ((1.0, 1.0), (5.0, 0.25), (100.0, 0.0)):
+        # who weighs nothing is published, but not in the average
+        assert sums.add({"T2w": image(value)}, image(0).grid, identity(), weight=weight)["T2w"].data.any()
+    assert sums.parts["T2w"].count == 2
+    np.testing.assert_allclose(average(sums.parts["T2w"]).data, (1 + 0.25 * 5) / 1.25, rtol=1e-6)
+
+
+def test_who_weighs_nothing_does_nothing_to_the_template(tmp_path: Path) -> None:
+    layout, there = Layout(tmp_path), good(grid=grid_to_dict(image(0).grid))
+    for key in ("sub-a", "sub-b", "sub-c"):
+        write_transform(layout.forward(key), identity())
+        write_image(layout.warped(key), image(1))
+    entries = {"sub-a": good(weight=1.0), "sub-b": good(weight=0.0), "sub-c": good(weight=0.5)}
+    write_manifest(tmp_path / "population", entries)
+    prepared = dict.fromkeys(entries, (tmp_path, there))
+    parts = dict(member_parts(prepared, [tmp_path / "population"], layout))
+    assert {key: part.total for key, part in parts.items()} == {"sub-a": 1.0, "sub-c": 0.5}
+
+
+def test_a_frozen_template_of_new_members_alone_has_no_rows(tmp_path: Path) -> None:
+    assert judge_members(tmp_path / QC, [], {"stage": "given"}, QualitySettings())
+    assert read_weights(tmp_path / QC) == {}
+
+
+def test_a_subject_whose_sessions_are_all_excluded_is_set_aside(tmp_path: Path) -> None:
+    keys = ("sub-x_ses-1", "sub-x_ses-2")
+    box, grid = [[0.0] * 3, [6.0] * 3, [3.0] * 3], image(0).grid
+    for key in keys:
+        write_image(tmp_path / key / "image.nii", image(1))
+        entry = good(image="image.nii", grid=grid_to_dict(grid), box=box, digest=key)
+        write_manifest(tmp_path / key, {key: entry})
+    write_json(tmp_path / "grid.json", grid_to_dict(grid) | {"centre": box[2]})
+    decided = dict.fromkeys(keys, Override("exclude"))
+    prepared = [tmp_path / key for key in keys]
+    centre_batch(prepared, tmp_path / "grid.json", tmp_path / "00", subject=True, overrides=decided)
+    entries = read_manifest(tmp_path / "00").values()
+    assert {entry["reason"] for entry in entries} == {
+        "expected a session with a weight above 0, found none (see qc.overrides)"
+    }
 
 
 def test_a_batch_in_which_nobody_weighs_anything_is_passed_over(tmp_path: Path) -> None:

@@ -171,9 +171,9 @@ def _overlap(found: Image, reference: Image, names: Names, distances: bool) -> p
     )
 
 
-def _label_dice(labels: Image, consensus: Image) -> float:
+def _label_dice(labels: Image, common: Image) -> float:
     """Mean Dice of a member's structures with what most members have on the template."""
-    scores = dice(labels, consensus)
+    scores = dice(labels, common)
     return float(np.mean(list(scores.values()))) if scores else float("nan")
 
 

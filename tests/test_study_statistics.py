@@ -72,7 +72,9 @@ def make_study(layout: Layout, rows: list[dict[str, Any]]) -> Path:
     entries, measures = {}, []
     for number, row in enumerate(rows):
         key = key_of(row)
-        entries[key] = set_aside("population", "made up") if number == len(rows) - 2 else good(labels=True)
+        entries[key] = (
+            set_aside("population", "made up") if number == len(rows) - 2 else good(labels=True, weight=1.0)
+        )
         if entries[key]["status"] != "ok":
             continue
         data = generator.normal(scale=0.3, size=GRID.shape).astype(np.float32)

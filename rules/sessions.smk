@@ -19,6 +19,8 @@ use rule template_grid as subject_grid with:
     params:
         regcore=PLAN.version,
         spacing_mm=STUDY.sessions.spacing_mm,
+        # parameters that are not named here would be the population's
+        symmetric=False,
         subject=True,
 
 
@@ -92,6 +94,7 @@ use rule gather_template as subject_gather with:
         stage=lambda wildcards: PLAN.stage_name(wildcards.iteration, STUDY.sessions),
         sharpen=STUDY.sessions.sharpen,
         stop_mm=STUDY.sessions.stop_mm,
+        symmetric=False,
         subject=True,
 
 

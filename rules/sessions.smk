@@ -19,6 +19,8 @@ use rule template_grid as subject_grid with:
     params:
         regcore=PLAN.version,
         spacing_mm=STUDY.sessions.spacing_mm,
+        # parameters that are not named here would be the population's
+        symmetric=False,
         subject=True,
 
 
@@ -101,6 +103,7 @@ use rule gather_template as subject_gather with:
         stop_mm=STUDY.sessions.stop_mm,
         fingerprint=fingerprint(STUDY.qc.judging),
         quality=STUDY.qc.judging,
+        symmetric=False,
         subject=True,
 
 

@@ -27,6 +27,7 @@ from regcore.space import Grid
 from regcore.study.config import PopulationSettings, PrepareSettings, SessionsSettings, Study
 from regcore.study.followup import measure_sessions, propagate_labels, with_changes
 from regcore.study.gather import gather_template
+from regcore.study.integrity import move_aside
 from regcore.study.manifest import read_manifest
 from regcore.study.outputs import Layout
 from regcore.study.overrides import Override
@@ -362,13 +363,15 @@ def test_one_session_passes_straight_through(
     member = Member("x", "1", Path(f"{grown[1][0]}.nii.gz"))
     prepare_member(member, tmp_path / "prepared" / member.key, PrepareSettings())
     layout = Layout(tmp_path / "results", "subject", "T1w", "sub-x")
-    output = tmp_path / "prepared" / "sub-x"
+    output = layout.work / "prepared" / "sub-x"
     pass_session("sub-x", tmp_path / "prepared" / member.key, output, layout)
     entry = read_manifest(output)["sub-x"]
     assert (output / entry["image"]).samefile(tmp_path / "prepared" / member.key / entry["image"])
     visits = Visits.of("sub-x", output, [member.key], layout)
     assert visits.sessions == (member.key,)
     assert visits.to_subject(member.key)([1.0, 2.0, 3.0]).tolist() == [1.0, 2.0, 3.0]
+    # a damaged transform is traced to the job that made it
+    assert move_aside(layout.forward(member.key), layout.work) == [output]
     # what was set aside stays so
     bad = tmp_path / "zero.nii"
     write_image(bad, Image(np.zeros((16, 16, 16), np.float32), Grid((16, 16, 16), np.eye(4))))

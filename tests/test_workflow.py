@@ -178,9 +178,16 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_study_publishes_everything(study: Path, bids_issues: Callable[[Path], list[dict[str, Any]]]) -> None:
+def test_studies_are_valid_bids(
+    study: Path, rebuilt: Path, bids_issues: Callable[[Path], list[dict[str, Any]]]
+) -> None:
+    for folder in (study, rebuilt):
+        assert [issue for issue in bids_issues(folder / "results") if issue["severity"] == "error"] == []
+
+
+@pytest.mark.slow
+def test_study_publishes_everything(study: Path) -> None:
     results = study / "results"
-    assert [issue for issue in bids_issues(results) if issue["severity"] == "error"] == []
     quarantine = pd.read_csv(results / "quarantine.tsv", sep="\t")
     assert quarantine["participant_id"].tolist() == ["sub-c", "sub-d"]
     assert "the value 0 in every voxel" in quarantine["reason"][0]
@@ -363,9 +370,12 @@ def statistics(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def statistics_config(folder: Path) -> dict[str, Any]:
     designs = {"ageing": {"formula": "logjac ~ age"}, "size": {"formula": "volume ~ age"}}
-    return config_for(folder, targets=["statistics", "report"]) | {
+    config = config_for(folder, targets=["statistics", "report"]) | {
         "statistics": {"permutations": 19, "designs": designs}
     }
+    # volumes by Jacobians agree with those of labels only once the registration has converged
+    config["template"]["stages"][1]["deformable"]["iterations"] = [20, 20]
+    return config
 
 
 @pytest.mark.slow
@@ -451,20 +461,24 @@ def test_frozen_template_takes_another_member(study: Path, tmp_path: Path) -> No
     assert not (new / "tables" / "influence.tsv").exists()
 
 
-@pytest.mark.slow
-def test_rebuild_with_all_that_is_asked_of_a_cohort(
-    study: Path, tmp_path: Path, bids_issues: Callable[[Path], list[dict[str, Any]]]
-) -> None:
-    """Started from the old template: symmetric, with templates by age, influence and asymmetry."""
-    write_cohort(tmp_path, ["a", "b", "e", "f"])
-    (tmp_path / "names.tsv").write_text("index\tname\n1\tLeft shell\n2\tRight shell\n")
-    config = config_for(tmp_path, strata={"by": "age", "bins": [30, 32, 33], "at": [31]})
-    config["cohort"]["label_names"] = str(tmp_path / "names.tsv")
+@pytest.fixture(scope="module")
+def rebuilt(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a study started from the old template: symmetric, by age, with influence and asymmetry."""
+    folder = tmp_path_factory.mktemp("rebuilt")
+    write_cohort(folder, ["a", "b", "e", "f"])
+    (folder / "names.tsv").write_text("index\tname\n1\tLeft shell\n2\tRight shell\n")
+    config = config_for(folder, strata={"by": "age", "bins": [30, 32, 33], "at": [31]})
+    config["cohort"]["label_names"] = str(folder / "names.tsv")
     config["targets"] = ["template", "population", "tables", "report"]
     config["template"] |= {"name": "New", "start": str(study / "results" / "tpl-Tiny"), "symmetric": True}
-    found = snakemake(tmp_path, config)
+    found = snakemake(folder, config)
     assert found.returncode == 0, found.stderr[-3000:]
-    results = tmp_path / "results"
+    return folder
+
+
+@pytest.mark.slow
+def test_rebuild_with_all_that_is_asked_of_a_cohort(rebuilt: Path) -> None:
+    results = rebuilt / "results"
     template = results / "tpl-New"
     for file in ("tpl-New_res-01_T1w.nii.gz", "cohort-3/tpl-New_cohort-3_res-01_T1w.nii.gz"):
         image = read_image(template / file)
@@ -477,7 +491,6 @@ def test_rebuild_with_all_that_is_asked_of_a_cohort(
     shell = tables["asymmetry"].set_index("participant_id")
     assert shell["structure"].unique().tolist() == ["shell"]
     assert shell["asymmetry_volume"].between(1, 2).all()
-    assert [issue for issue in bids_issues(results) if issue["severity"] == "error"] == []
     report = (results / "report.html").read_text()
     for section in ("Influence of every member", "Conditional templates", "Left and right"):
         assert section in report

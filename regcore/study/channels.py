@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -15,13 +14,13 @@ from regcore.groupwise import PartialSum, average, combine, deviation, partial_s
 from regcore.image import Image
 from regcore.io.arrays import read_arrays, write_arrays
 from regcore.io.nifti import read_image, write_image
-from regcore.io.tables import write_json
+from regcore.preprocess import is_stripped
 from regcore.registration.similarity import Channel
 from regcore.resample import Interpolation, coverage, resample
 from regcore.space import Grid
 from regcore.study.config import ChannelSettings
 from regcore.study.manifest import Entry
-from regcore.study.outputs import Layout, sidecar
+from regcore.study.outputs import Layout, describe
 from regcore.transforms import Transform, identity
 
 PREFIX = "channel_"
@@ -119,11 +118,18 @@ def publish_channel_templates(population: Sequence[Path], layout: Layout) -> dic
             Image(np.square(spread.data), spread.grid),
             decimals=6,
         )
-        about: dict[str, Any] = {
-            "Description": f"Average of {partial.count} members that have this image",
-            "Units": "normalised: foreground median 0.5",
+        common = {
+            "SpatialReference": layout.uri(layout.of_template(f"{name}.nii.gz")),
+            "SkullStripped": is_stripped(image),
         }
-        write_json(sidecar(layout.of_template(f"{name}.nii.gz")), about)
+        describe(
+            layout.of_template(f"{name}.nii.gz"),
+            f"Average of {partial.count} members that have this image",
+            **common,
+            Units="normalised: foreground median 0.5",
+        )
+        spread_file = layout.of_template(f"desc-variance_{name}.nii.gz")
+        describe(spread_file, "Variance of the intensity over these members", **common)
         found[name] = image
     return found
 
@@ -133,4 +139,10 @@ def publish_warped_channels(layout: Layout, key: str, warped: Mapping[str, Image
     for name, image in warped.items():
         file = layout.member(key, f"space-{layout.template}_desc-preproc_{name}.nii.gz")
         write_image(file, image, decimals=4)
-        write_json(sidecar(file), {"SpatialReference": layout.uri(layout.of_template(f"{name}.nii.gz"))})
+        describe(
+            file,
+            "Prepared image brought to the template",
+            SpatialReference=layout.uri(layout.of_template(f"{name}.nii.gz")),
+            Units="normalised: foreground median 0.5",
+            SkullStripped=is_stripped(image),
+        )

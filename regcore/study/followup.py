@@ -11,7 +11,7 @@ import pandas as pd
 
 from regcore.image import Image
 from regcore.io.itk import read_transform
-from regcore.io.label_tables import LabelTable, read_label_table, write_label_tables
+from regcore.io.label_tables import LABEL_COLUMNS, LabelTable, read_label_table, write_label_tables
 from regcore.io.nifti import read_grid, read_image, read_labels, write_image
 from regcore.io.tables import write_table
 from regcore.labels.fuse import majority_vote
@@ -21,7 +21,7 @@ from regcore.resample import resample
 from regcore.study.job import LOGGER
 from regcore.study.manifest import good, located, usable, write_manifest
 from regcore.study.measure import label_maps
-from regcore.study.outputs import Layout
+from regcore.study.outputs import Layout, describe
 from regcore.study.sessions import Visits
 from regcore.transforms import Chain
 
@@ -83,7 +83,8 @@ def propagate_labels(
             ]
             found = majority_vote(carried)[0]
             table = tables.get("own", LabelTable())
-            _publish(layout.propagated(session), found, table)
+            about = f"Labels carried from {', '.join(sources)}"
+            _publish(layout.propagated(session), found, table, about)
             if session in own:
                 reference = own[session]
                 if not reference.grid.matches(grid):
@@ -98,6 +99,7 @@ def propagate_labels(
                 layout.fused(session, atlas_name),
                 resample(there, grid, back, "label"),
                 tables.get("atlas", LabelTable()),
+                f"Labels that the atlases {atlas_name} give the subject's template, carried to the session",
             )
         LOGGER.info("%s: labels from %s", session, ", ".join(sources) or "no session")
     if frames:
@@ -105,9 +107,11 @@ def propagate_labels(
     write_manifest(output, {session: good() for session in visits.sessions})
 
 
-def _publish(file: Path, labels: Image, table: LabelTable) -> None:
+def _publish(file: Path, labels: Image, table: LabelTable, about: str) -> None:
+    """Labels on the grid of a session's image."""
     write_image(file, labels)
     write_label_tables(file, structures_of([labels]), table)
+    describe(file, about, SpatialReference="orig", Manual=False, Columns=LABEL_COLUMNS)
 
 
 def measure_sessions(

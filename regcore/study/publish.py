@@ -10,7 +10,7 @@ from regcore.groupwise import average, bias_certificate, deviation, sharpen, sym
 from regcore.image import Image
 from regcore.io.nifti import write_image
 from regcore.io.tables import read_json, read_table, write_json, write_table
-from regcore.preprocess import foreground_mask
+from regcore.preprocess import foreground_mask, is_stripped
 from regcore.study.channels import publish_channel_templates
 from regcore.study.config import DatasetSettings
 from regcore.study.dataset import template_description
@@ -86,7 +86,8 @@ def publish_template(
     weights = {key: entry["weight"] for _, key, entry in usable_members(population, "population")}
     LOGGER.info("%s", certificate["verdict"])
     common = {"SpatialReference": layout.reference, "Resolution": resolution(image.grid)}
-    scale = {"Units": "normalised: foreground median 0.5"}
+    stripped = {"SkullStripped": is_stripped(image)}
+    scale = {**stripped, "Units": "normalised: foreground median 0.5"}
     write_image(files["template"], image, decimals=5)
     describe(
         files["template"],
@@ -101,7 +102,7 @@ def publish_template(
     write_image(files["sharpened"], sharp, decimals=5)
     describe(files["sharpened"], "Template, sharpened without overshoot", **common, **scale)
     write_image(files["variance"], Image(spread.data**2, spread.grid), decimals=6)
-    describe(files["variance"], "Variance of the intensity over the members", **common)
+    describe(files["variance"], "Variance of the intensity over the members", **common, **stripped)
     write_image(files["mask"], mask)
     sources = [layout.reference]
     describe(files["mask"], "Foreground of the template", **common, Type="ROI", Sources=sources)

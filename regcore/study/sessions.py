@@ -12,7 +12,7 @@ from regcore.groupwise import foreground_box
 from regcore.image import Image
 from regcore.io.arrays import link_files
 from regcore.io.itk import read_transform, write_transform
-from regcore.io.label_tables import LabelTable, read_label_table, write_label_tables
+from regcore.io.label_tables import LABEL_COLUMNS, LabelTable, read_label_table, write_label_tables
 from regcore.io.nifti import read_image, read_labels, read_mask, write_image
 from regcore.labels.fuse import majority_vote
 from regcore.labels.overlap import structures_of
@@ -33,7 +33,7 @@ from regcore.study.manifest import (
     set_aside,
     write_manifest,
 )
-from regcore.study.outputs import Layout
+from regcore.study.outputs import Layout, describe
 from regcore.study.population import publish_member
 from regcore.study.publish import publish_template
 from regcore.study.quality import similarity
@@ -159,6 +159,12 @@ def subject_template(
         write_image(subject_labels(output), labels)
         write_image(within.warped_labels(subject), labels)
         write_label_tables(within.warped_labels(subject), structures_of([labels]), table)
+        describe(
+            within.warped_labels(subject),
+            f"Own labels of the subject's sessions ({labels_from})",
+            SpatialReference=within.reference,
+            Columns=LABEL_COLUMNS,
+        )
     own = {"image": f"{subject}_image.nii", "mask": f"{subject}_mask.nii.gz"}
     write_image(output / own["image"], image)
     write_image(output / own["mask"], mask)

@@ -206,9 +206,10 @@ def matrix_exponential(matrices: Array) -> Array:
     halvings = max(0, int(np.ceil(np.log2(size / 0.25)))) if size > 0 else 0
     scaled = matrices / 2.0**halvings
     # 0.25^12 / 12! lies below the last bit
-    total = np.broadcast_to(np.eye(matrices.shape[-1]), matrices.shape)
+    unit = np.eye(matrices.shape[-1])
+    total = np.broadcast_to(unit, matrices.shape)
     for power in range(11, 0, -1):
-        total = np.eye(matrices.shape[-1]) + scaled @ total / power
+        total = unit + scaled @ total / power
     for _ in range(halvings):
         total = total @ total
     return np.asarray(total)

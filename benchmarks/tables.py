@@ -63,7 +63,8 @@ def gain(
 ) -> Callable[[pandas.DataFrame], float]:
     """Mean (or least) of regcore's value above another method's over the pairs of both.
 
-    Of several others, beside the best. Where less is better (`sign` -1) the best other is the lowest, and a gain is still what lies above it.
+    Of several others, beside the best. Where less is better (`sign` -1) the best other is the lowest, and a
+    gain is still what lies above it.
     """
 
     def measured(table: pandas.DataFrame) -> float:

@@ -15,26 +15,22 @@ TINY = 1e-15
 
 
 @inline
-def spline_weight(t):  # type: ignore[no-untyped-def]
-    """Cubic B-spline at distance t."""
-    t = abs(t)
-    if t < 1.0:
-        return 2.0 / 3.0 - t * t * (1.0 - 0.5 * t)
-    if t < 2.0:
-        return (2.0 - t) ** 3 / 6.0
-    return 0.0
+def spline_weights(t):  # type: ignore[no-untyped-def]
+    """Cubic B-splines at distances 1 + t, t, 1 - t and 2 - t, for t in [0, 1)."""
+    s = 1.0 - t
+    return (
+        s * s * s / 6.0,
+        2.0 / 3.0 - t * t * (1.0 - 0.5 * t),
+        2.0 / 3.0 - s * s * (1.0 - 0.5 * s),
+        t * t * t / 6.0,
+    )
 
 
 @inline
-def spline_slope(t):  # type: ignore[no-untyped-def]
-    """Derivative of the cubic B-spline."""
-    s = abs(t)
-    slope = 0.0
-    if s < 1.0:
-        slope = s * (1.5 * s - 2.0)
-    elif s < 2.0:
-        slope = -0.5 * (2.0 - s) ** 2
-    return slope if t >= 0 else -slope
+def spline_slopes(t):  # type: ignore[no-untyped-def]
+    """Derivatives of `spline_weights` by t."""
+    s = 1.0 - t
+    return -0.5 * s * s, t * (1.5 * t - 2.0), s * (2.0 - 1.5 * s), 0.5 * t * t
 
 
 @kernel
@@ -43,9 +39,13 @@ def _histogram(start, stop, fixed_bin, position, weights, bins):  # type: ignore
     for i in range(start, stop):
         w = weights[i]
         if w > 0:
-            first = int(position[i]) - 1
-            for k in range(first, first + 4):
-                counts[fixed_bin[i], k] += w * spline_weight(position[i] - k)
+            k = int(position[i])
+            a, b, c, d = spline_weights(position[i] - k)
+            row = counts[fixed_bin[i]]
+            row[k - 1] += w * a
+            row[k] += w * b
+            row[k + 1] += w * c
+            row[k + 2] += w * d
     return counts
 
 
@@ -54,9 +54,10 @@ def _back_project(start, stop, fixed_bin, position, weights, table, scale, out):
     for i in range(start, stop):
         slope = 0.0
         if weights[i] > 0:
-            first = int(position[i]) - 1
-            for k in range(first, first + 4):
-                slope += table[fixed_bin[i], k] * spline_slope(position[i] - k)
+            k = int(position[i])
+            a, b, c, d = spline_slopes(position[i] - k)
+            row = table[fixed_bin[i]]
+            slope = row[k - 1] * a + row[k] * b + row[k + 1] * c + row[k + 2] * d
         out[i] = scale * weights[i] * slope
 
 
@@ -65,11 +66,15 @@ def _smooth_histogram(start, stop, fixed_position, position, weights, bins):  # 
     counts = np.zeros((bins, bins), np.float64)
     for i in range(start, stop):
         if weights[i] > 0:
-            row, first = int(fixed_position[i]) - 1, int(position[i]) - 1
-            for j in range(row, row + 4):
-                w = weights[i] * spline_weight(fixed_position[i] - j)
-                for k in range(first, first + 4):
-                    counts[j, k] += w * spline_weight(position[i] - k)
+            j, k = int(fixed_position[i]), int(position[i])
+            shares = spline_weights(fixed_position[i] - j)
+            a, b, c, d = spline_weights(position[i] - k)
+            for n in range(4):
+                w, row = weights[i] * shares[n], counts[j - 1 + n]
+                row[k - 1] += w * a
+                row[k] += w * b
+                row[k + 1] += w * c
+                row[k + 2] += w * d
     return counts
 
 
@@ -78,11 +83,12 @@ def _smooth_back_project(start, stop, fixed_position, position, weights, table, 
     for i in range(start, stop):
         slope = 0.0
         if weights[i] > 0:
-            row, first = int(fixed_position[i]) - 1, int(position[i]) - 1
-            for j in range(row, row + 4):
-                w = spline_weight(fixed_position[i] - j)
-                for k in range(first, first + 4):
-                    slope += w * table[j, k] * spline_slope(position[i] - k)
+            j, k = int(fixed_position[i]), int(position[i])
+            shares = spline_weights(fixed_position[i] - j)
+            a, b, c, d = spline_slopes(position[i] - k)
+            for n in range(4):
+                row = table[j - 1 + n]
+                slope += shares[n] * (row[k - 1] * a + row[k] * b + row[k + 1] * c + row[k + 2] * d)
         out[i] = scale * weights[i] * slope
 
 

@@ -8,18 +8,19 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import scipy
 
 from regcore.image import Image
 from regcore.kernels.fields import matrix_gradient
 from regcore.kernels.sample import sample_linear, sample_linear_gradient
 from regcore.registration.landmark_term import LandmarkTerm
 from regcore.registration.pyramid import finest_spacing
+from regcore.registration.quasi_newton import minimise
 from regcore.registration.rotations import all_turns, flat_normal, local_turns
 from regcore.registration.settings import LinearSettings
 from regcore.registration.similarity import Channel, Metric, at_level, with_measures
 from regcore.space import Array, Grid
 from regcore.transforms import Affine
+from regcore.transforms.affine import matrix_exponential
 
 SEARCH_ITERATIONS = 8
 # of a search over all rotations: radius of the object in voxels, starts refined, and answers kept
@@ -107,7 +108,7 @@ def _exponential(coefficients: Array, basis: Array) -> tuple[Array, Array]:
     blocks = np.zeros((len(basis), 6, 6))
     blocks[:, :3, :3] = blocks[:, 3:, 3:] = np.tensordot(coefficients, basis, axes=1)
     blocks[:, :3, 3:] = basis
-    powers = scipy.linalg.expm(blocks)
+    powers = matrix_exponential(blocks)
     return powers[0, :3, :3], powers[:, :3, 3:]
 
 
@@ -220,19 +221,8 @@ class _Level:
             change = np.einsum("nij,ij->n", jacobian, by_matrix)
             return value, _in_plane(change, grid) if grid.is_2d else change
 
-        def callback(intermediate_result: scipy.optimize.OptimizeResult) -> None:
-            if note is not None:
-                note(float(intermediate_result.fun))
-
-        best = scipy.optimize.minimize(
-            energy,
-            np.zeros(model.size),
-            jac=True,
-            method="L-BFGS-B",
-            callback=callback,
-            options={"maxiter": iterations, "ftol": 1e-7, "gtol": 1e-7},
-        )
-        return float(best.fun), model.matrix(best.x)
+        value, parameters = minimise(energy, np.zeros(model.size), iterations, note=note)
+        return value, model.matrix(parameters)
 
 
 def _refined(stage: _Level, starts: Sequence[Array]) -> list[tuple[float, Array]]:

@@ -21,7 +21,7 @@ rule template_labels:
         regcore=PLAN.version,
         fingerprint=fingerprint(PLAN.layout),
         layout=PLAN.layout,
-        names=PLAN.label_names_files.get("own"),
+        names=lambda wildcards: PLAN.label_names_files.get("own"),
     script:
         "../scripts/template_labels.py"
 

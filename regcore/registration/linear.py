@@ -23,8 +23,9 @@ from regcore.transforms import Affine
 from regcore.transforms.affine import matrix_exponential
 
 SEARCH_ITERATIONS = 8
-# of a search over all rotations: radius of the object in voxels, starts refined, and answers kept
-SEARCH_RADIUS_VOX, SEARCH_REFINED, SEARCH_KEPT = 8, 32, 8
+# of a search over all rotations: radius of the object in voxels, starts refined, answers kept, and those that
+# only the next level tells apart
+SEARCH_RADIUS_VOX, SEARCH_REFINED, SEARCH_KEPT, SEARCH_OPEN = 8, 32, 8, 3
 PARAMETERS = {"translation": 3, "rigid": 6, "similarity": 7, "affine": 12}
 TURNS: Array = np.array(
     [
@@ -287,27 +288,47 @@ def register_linear(
     centre, covariance = intensity_moments(fixed)
     radius = max(2.0 * float(np.sqrt(np.trace(covariance) / 3)), finest)
     rows: list[IterationRow] = []
-    current: Array = np.array(initial.matrix)
+    candidates: list[Array] = [np.array(initial.matrix)]
     every = [Channel(fixed, moving), *channels]
     for number, (shrink, iterations) in enumerate(zip(settings.shrink, settings.iterations, strict=True)):
         pairs = with_measures(at_level(every, shrink * finest, shrink * finest), settings)
         stage = _Level(settings, pairs, fixed_mask, moving_mask, centre, radius, landmarks)
         if number == 0 and settings.model != "translation":
-            starts = [current]
-            if settings.rotation_search == "full":
-                starts = _all_rotations(every, stage, current, shrink * finest)
+            full = settings.rotation_search == "full"
+            starts = candidates
+            if full:
+                starts = _all_rotations(every, stage, candidates[0], shrink * finest)
             elif settings.rotations_deg > 0:
-                starts = [current @ turn for turn in local_turns(settings.rotations_deg, fixed.grid, centre)]
+                turns = local_turns(settings.rotations_deg, fixed.grid, centre)
+                starts = [candidates[0] @ turn for turn in turns]
             if len(starts) > 1:
-                current = min(_refined(stage, starts), key=lambda pair: pair[0])[1]
-
-        def note(energy: float, number: int = number) -> None:
+                refined = sorted(_refined(stage, starts), key=lambda pair: pair[0])
+                candidates = _apart([matrix for _, matrix in refined], stage, shrink * finest)
+                candidates = candidates[: SEARCH_OPEN if full else 1]
+        tries = []
+        for start in candidates:
+            told: list[float] = []
+            tries.append((*stage.minimise(start, iterations, told.append), told))
+        tries.sort(key=lambda found: found[0])
+        for energy in tries[0][2]:
             rows.append(IterationRow(settings.model, number, len(rows) + 1, energy, energy))
             if progress is not None:
                 progress(rows[-1])
+        candidates = [matrix for _, matrix, _ in tries[: len(tries) if number == 0 else 1]]
+    return Affine(candidates[0]), rows
 
-        current = stage.minimise(current, iterations, note)[1]
-    return Affine(current), rows
+
+def _apart(matrices: Sequence[Array], stage: _Level, voxel_mm: float) -> list[Array]:
+    """Those that take the object's surroundings at least a voxel from where any before takes them."""
+    corners = np.append(
+        stage.centre + stage.radius_mm * np.vstack([np.eye(3), -np.eye(3)]), np.ones((6, 1)), 1
+    )
+    kept: list[Array] = []
+    for matrix in matrices:
+        gaps = [np.linalg.norm(corners @ (matrix - other)[:3].T, axis=1).mean() for other in kept]
+        if all(gap >= voxel_mm for gap in gaps):
+            kept.append(matrix)
+    return kept
 
 
 def _in_plane(change: Array, grid: Grid) -> Array:

@@ -128,7 +128,7 @@ use rule population_batch as subject_sessions with:
         ),
         layout=lambda wildcards: PLAN.within(wildcards.subject),
         labels=lambda wildcards: PLAN.subjects[wildcards.subject].labels,
-        names=PLAN.label_names_files.get("own"),
+        names=lambda wildcards: PLAN.label_names_files.get("own"),
         settings=STUDY.population,
 
 
@@ -156,7 +156,7 @@ rule subject_template:
         sessions=lambda wildcards: PLAN.subjects[wildcards.subject].keys,
         within=lambda wildcards: PLAN.within(wildcards.subject),
         labels_from=STUDY.sessions.labels_from,
-        names=PLAN.label_names_files.get("own"),
+        names=lambda wildcards: PLAN.label_names_files.get("own"),
     script:
         "../scripts/subject_template.py"
 

@@ -13,6 +13,7 @@ os.environ.update(
 )
 
 from regcore.errors import InputError
+from regcore.io.limits import set_largest_image
 from regcore.study import Plan, fingerprint
 
 try:
@@ -23,8 +24,7 @@ except InputError as error:
     sys.exit(str(error))
 
 STUDY = PLAN.study
-# read by regcore.io.limits in every job
-os.environ["REGCORE_LARGEST_IMAGE_GB"] = str(STUDY.largest_image_gb)
+set_largest_image(STUDY.largest_image_gb)
 RESULTS = STUDY.results
 WORK = f"{RESULTS}/work"
 LOGS = f"{WORK}/logs"

@@ -40,6 +40,20 @@ def largest_image_bytes() -> int:
     return int(size)
 
 
+def set_largest_image(size_gb: float) -> None:
+    """Set what `largest_image_bytes` says here and in every process that is started from here.
+
+    Examples
+    --------
+    >>> before = largest_image_bytes()
+    >>> set_largest_image(2)
+    >>> largest_image_bytes() // 2**30
+    2
+    >>> set_largest_image(before / 2**30)
+    """
+    os.environ[LARGEST_IMAGE_VARIABLE] = str(size_gb)
+
+
 def check_announced(path: Path, announced: int, stored: int) -> None:
     """Refuse what a file announces before anything is allocated for it.
 

@@ -107,15 +107,19 @@ def truncate(path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("damage", [flip, truncate])
 @pytest.mark.parametrize(
-    ("damaged", "lost"),
+    ("damage", "damaged", "lost"),
     [
-        ("results/work/register/02/b0001/sub-a_xfm.h5", "results/work/population/b0001"),
-        ("results/work/prepared/sub-b/sub-b_image.nii", "results/work/population/b0001"),
-        ("results/work/template/02/template.nii.gz", "results/work/population/b0002"),
-        ("results/work/population/b0001/partial_sum.npz", "results/tpl-Tiny/template_description.json"),
+        (flip, "results/work/register/02/b0001/sub-a_xfm.h5", "results/work/population/b0001"),
+        (truncate, "results/work/prepared/sub-b/sub-b_image.nii", "results/work/population/b0001"),
+        (flip, "results/work/template/02/template.nii.gz", "results/work/population/b0002"),
         (
+            truncate,
+            "results/work/population/b0001/partial_sum.npz",
+            "results/tpl-Tiny/template_description.json",
+        ),
+        (
+            truncate,
             "results/sub-a/anat/sub-a_from-T1w_to-Tiny_mode-image_xfm.h5",
             "results/work/measured/b0001",
         ),

@@ -309,6 +309,8 @@ def _registrations(folders: Sequence[Path], template: Path | None) -> pd.DataFra
                     rows.append(row)
     frame = pd.DataFrame(rows, columns=["member", "stage", "iteration", "fixed", "moving", *QUALITY])
     frame["moving"] = frame["moving"].fillna(frame["member"])
+    # a column of nothing but missing values is one of numbers otherwise
+    frame["worst"] = frame["worst"].astype(object)
     for _, group in frame[frame["iteration"].isna()].groupby("stage", sort=False):
         frame.loc[group.index, ["score", "worst"]] = score_members(group, list(MEASURES))
     for name in ("iteration", "linear_retries"):

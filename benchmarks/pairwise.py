@@ -163,7 +163,9 @@ def kept_results(
 def newest_mark(row: Row, setup: Setup) -> str:
     """Mark of the sources of regcore that a row was run with last, or of the present ones."""
     files = (setup.work / row.name).glob(f"*/regcore-{row.preset}-*.json")
-    newest = max(files, key=lambda file: file.stat().st_mtime, default=None)
+    # beside a score lies what it cost, in a file of a longer name
+    scores = [file for file in files if "." not in file.stem]
+    newest = max(scores, key=lambda file: file.stat().st_mtime, default=None)
     return source_mark() if newest is None else newest.stem.rpartition("-")[2]
 
 

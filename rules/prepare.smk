@@ -14,8 +14,8 @@ rule warm_cache:
     resources:
         mem_mb=lambda wildcards, attempt: 1500 * attempt,
         runtime=lambda wildcards, attempt: 10 * attempt,
-    params:
-        regcore=PLAN.version,
+    # no version among its parameters: Snakemake looks at no job behind one that runs again, and would pass over
+    # all that another version has to make anew, because they take this file as ancient
     script:
         "../scripts/warm_cache.py"
 

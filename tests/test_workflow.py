@@ -302,7 +302,7 @@ def test_decisions_are_honoured_and_rerun_only_what_must(study: Path, tmp_path: 
     qc = pd.read_csv(results / "qc.tsv", sep="\t").set_index("participant_id")
     assert qc["weight"].to_dict() == {"sub-a": 1, "sub-b": 1, "sub-e": 0}
     assert qc["reason"]["sub-e"] == "override: exclude"
-    template = read_image(results / "tpl-Tiny" / "tpl-Tiny_T1w.nii.gz").data
+    template = read_image(results / "tpl-Tiny" / "tpl-Tiny_res-01_T1w.nii.gz").data
     warped = {
         key: read_image(results / key / "anat" / f"{key}_space-Tiny_desc-preproc_T1w.nii.gz").data
         for key in qc.index

@@ -310,7 +310,7 @@ def test_decisions_are_honoured_and_rerun_only_what_must(study: Path, tmp_path: 
     mean = sum(qc["weight"][key] * data for key, data in warped.items()) / qc["weight"].sum()
     inside = tuple(slice(10, -10) for _ in range(3))  # where all of them cover the template
     np.testing.assert_allclose(template[inside], mean[inside], atol=2e-4)
-    certificate = read_json(results / "tpl-Tiny" / "tpl-Tiny_desc-bias_certificate.json")
+    certificate = read_json(results / "tpl-Tiny" / "tpl-Tiny_res-01_desc-bias_certificate.json")
     assert certificate["members"] == 2
     assert certificate["mean_log_affine_rms_mm"] < 0.1
     reworded = planned(copy, decided(study, copy, "e\texclude\tn/a\tmoved", "a\tretry\trigid\tn/a"))

@@ -122,7 +122,7 @@ def truncate(path: Path) -> None:
             truncate,
             "results/sub-a/anat/sub-a_from-T1w_to-Tiny_mode-image_xfm.h5",
             # a folder that only tables need is made again with a table
-            "results/work/measured/b0001 results/tables/volumes.tsv",
+            "results/work/influence results/tables/influence.tsv",
         ),
     ],
 )

@@ -1,8 +1,11 @@
-"""How a process that registers keeps its memory."""
+"""How a process of one task, such as a registration, keeps its memory."""
 
 from __future__ import annotations
 
+import atexit
 import ctypes
+import functools
+import gc
 import sys
 
 TRIM_THRESHOLD, TOP_PAD, MMAP_THRESHOLD = -1, -2, -3
@@ -26,3 +29,15 @@ def keep_freed_memory() -> None:
     setting(MMAP_THRESHOLD, 1 << 25)
     setting(TRIM_THRESHOLD, 1 << 30)
     setting(TOP_PAD, 1 << 26)
+
+
+@functools.cache
+def collect_rarely() -> None:
+    """Let Python look for unreachable objects rarely, and not at all when the process ends.
+
+    The packages that a registration loads hold half a million objects for good. Python looks through them
+    again and again while they are loaded, and once more at the end: together a third of a second. What is
+    not part of a cycle is freed at once as ever. For programs of one task, not for libraries.
+    """
+    gc.set_threshold(100_000)
+    atexit.register(gc.freeze)

@@ -24,7 +24,7 @@ from regcore.io.tables import read_json, read_table
 from regcore.labels import dice
 from regcore.morphometry import accumulate, value_summary, volume_histogram
 from regcore.space import Grid
-from regcore.study.config import PopulationSettings, PrepareSettings, SessionsSettings, Study
+from regcore.study.config import Study
 from regcore.study.followup import measure_sessions, propagate_labels, with_changes
 from regcore.study.gather import gather_template
 from regcore.study.integrity import move_aside
@@ -35,6 +35,7 @@ from regcore.study.plan import Plan
 from regcore.study.population import population_batch
 from regcore.study.prepare import prepare_member
 from regcore.study.sessions import Visits, pass_session, subject_template
+from regcore.study.settings import PopulationSettings, PrepareSettings, SessionsSettings
 from regcore.study.subjects import group_sessions
 from regcore.study.template import centre_batch, register_batch, template_grid
 from regcore.transforms import Affine, Chain, Displacement

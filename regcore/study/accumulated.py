@@ -12,12 +12,12 @@ from regcore.io.label_tables import read_label_table
 from regcore.io.nifti import read_image, write_image
 from regcore.io.tables import write_json, write_table
 from regcore.morphometry import accumulate, value_summary, volume_histogram
-from regcore.study.config import SessionsSettings
 from regcore.study.followup import names_of, subject_regions
 from regcore.study.job import LOGGER
 from regcore.study.manifest import Entry, good, set_aside, write_manifest
 from regcore.study.outputs import Layout, sidecar
 from regcore.study.sessions import Visits
+from regcore.study.settings import SessionsSettings
 
 
 def accumulate_maps(

@@ -19,7 +19,6 @@ from regcore.labels.overlap import structures_of
 from regcore.resample import resample
 from regcore.space import Grid
 from regcore.study.channels import publish_warped_channels, read_channels, read_sums
-from regcore.study.config import PopulationSettings
 from regcore.study.job import LOGGER
 from regcore.study.manifest import (
     Entry,
@@ -37,6 +36,7 @@ from regcore.study.outputs import Layout, describe
 from regcore.study.population import publish_member
 from regcore.study.publish import publish_template
 from regcore.study.quality import similarity
+from regcore.study.settings import PopulationSettings
 from regcore.study.subjects import subject_labels
 from regcore.transforms import Chain, Transform, identity, peel, split
 

@@ -19,11 +19,11 @@ from regcore.io.tables import read_table, write_json, write_table
 from regcore.kernels.enhance import face_neighbours
 from regcore.space import Grid
 from regcore.statistics import Contrast, Design, fit_contrast, permute, structure_models
-from regcore.study.config import StatisticsSettings
 from regcore.study.designs import MAPS, MEASURES, plan_design, random_groups
 from regcore.study.job import LOGGER
 from regcore.study.manifest import usable
 from regcore.study.outputs import Layout, sidecar
+from regcore.study.settings import StatisticsSettings
 from regcore.study.tables import DICTIONARY
 
 STATISTICS = {

@@ -72,6 +72,28 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a finished study of five members, two of whom cannot be used; tests leave it as it is."""
+    pytest.importorskip("snakemake", reason="the workflow needs the extra 'workflow'")
+    import numpy as np
+    from workflows import SIZE, config_for, snakemake, write_cohort
+
+    from regcore.image import Image
+    from regcore.io.nifti import write_image
+    from regcore.space import Grid
+
+    folder = tmp_path_factory.mktemp("study")
+    write_cohort(folder, ["a", "b", "c", "d"])
+    grid = Grid((SIZE, SIZE, SIZE), np.eye(4))
+    write_image(folder / "c.nii.gz", Image(np.zeros(grid.shape, np.float32), grid))
+    (folder / "d.nii.gz").write_bytes(b"not an image")
+    write_cohort(folder, ["a", "b", "c", "d", "e"])
+    found = snakemake(folder, config_for(folder))
+    assert found.returncode == 0, found.stderr[-3000:]
+    return folder
+
+
+@pytest.fixture(scope="session")
 def bids_issues() -> Callable[[Path], list[dict[str, Any]]]:
     """What the official BIDS validator finds in a folder; skips where it is not installed."""
     beside = Path(sys.executable).parent / "bids-validator-deno"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,29 @@ MIDDLE = np.array([31.0, 31.0, 31.0])
 SESSIONS = {"a": ["1", "2", "10"], "b": ["1", "2"], "c": ["1"], "d": [None]}
 GROWTH = {"1": 1.0, "2": 1.2, "10": 1.4}
 """Volume of the inner structure at each session, over that at the first."""
+
+COARSE: dict[str, Any] = {
+    "name": "coarse",
+    "repeats": 2,
+    "linear": [{"model": "rigid", "metric": "mi", "shrink": [4], "iterations": [40], "rotations_deg": 15}],
+}
+RIGID: dict[str, Any] = {
+    "name": "rigid",
+    "repeats": 8,
+    "linear": [
+        {"model": "rigid", "metric": "ncc", "shrink": [2, 1], "iterations": [30, 15], "rotations_deg": 0}
+    ],
+}
+GROWING: dict[str, Any] = {
+    "name": "growth",
+    "repeats": 3,
+    "deformable": {"metric": "lncc", "radius": 2, "shrink": [2, 1], "iterations": [20, 20]},
+}
+CONFIG: dict[str, Any] = {
+    "cohort": {"source": "cohort.tsv"},
+    "targets": ["sessions", "tables"],
+    "sessions": {"stages": [COARSE, RIGID, GROWING]},
+}
 
 Array = npt.NDArray[np.float64]
 
@@ -78,3 +102,11 @@ def write_cohort(folder: Path) -> Path:
     table = folder / "cohort.tsv"
     table.write_text("\n".join(rows) + "\n")
     return table
+
+
+def surface(radius: float = 20.0) -> Array:
+    """World points of the head spread over a sphere about its middle."""
+    steps = np.arange(200)
+    height, turn = 1 - 2 * (steps + 0.5) / 200, steps * np.pi * (3 - np.sqrt(5))
+    ring = np.sqrt(1 - height**2)
+    return np.asarray(MIDDLE + radius * np.stack([ring * np.cos(turn), ring * np.sin(turn), height], axis=-1))

@@ -14,7 +14,7 @@ from regcore.io.cohort import Member, read_cohort
 from regcore.io.nifti import read_image, write_image
 from regcore.io.tables import read_json, read_table
 from regcore.space import Grid
-from regcore.study.config import ChannelSettings, PopulationSettings, PrepareSettings, Study, TemplateStage
+from regcore.study.config import Study
 from regcore.study.gather import gather_template
 from regcore.study.manifest import read_manifest
 from regcore.study.outputs import Layout
@@ -22,6 +22,7 @@ from regcore.study.population import population_batch
 from regcore.study.prepare import prepare_member
 from regcore.study.publish import publish_template
 from regcore.study.quarantine import list_quarantine
+from regcore.study.settings import ChannelSettings, PopulationSettings, PrepareSettings, TemplateStage
 from regcore.study.template import centre_batch, register_batch, template_grid
 
 SIZE = 32

@@ -15,8 +15,8 @@ import pytest
 
 from regcore.io.nifti import read_image
 from regcore.io.tables import read_json
-from regcore.study.config import DatasetSettings
 from regcore.study.dataset import IGNORED, describe_dataset
+from regcore.study.settings import DatasetSettings
 
 ABOUT = DatasetSettings(("Ada A", "Bo B"), "CC0", ("https://doi.org/10.1038/sdata.2016.44",), "Homo sapiens")
 

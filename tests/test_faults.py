@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from tests.test_workflow import ROOT, arguments, digests, planned, snakemake, write_cohort
+from workflows import ROOT, arguments, digests, planned, snakemake, write_cohort
 
 pytest.importorskip("snakemake", reason="the workflow needs the extra 'workflow'")
 
@@ -121,7 +120,7 @@ def truncate(path: Path) -> None:
         (
             truncate,
             "results/sub-a/anat/sub-a_from-T1w_to-Tiny_mode-image_xfm.h5",
-            # a folder that only tables need is made again with a table
+            # only its table reads this folder: while the table is there, Snakemake does not miss it
             "results/work/influence results/tables/influence.tsv",
         ),
     ],

@@ -14,12 +14,13 @@ from regcore.io.nifti import read_image, write_image
 from regcore.io.tables import read_json, read_table
 from regcore.registration import RegistrationSettings
 from regcore.space import Grid
-from regcore.study.config import DatasetSettings, PopulationSettings, Study, TemplateStage
+from regcore.study.config import Study
 from regcore.study.gather import gather_template
 from regcore.study.given import given_template, hold_template, publish_given, read_given, start_batch
 from regcore.study.manifest import read_manifest, write_manifest
 from regcore.study.outputs import Layout, find_given, known_transform, sidecar
 from regcore.study.population import population_batch
+from regcore.study.settings import DatasetSettings, PopulationSettings, TemplateStage
 from regcore.study.template import register_batch
 from regcore.study.weighing import QC
 

@@ -17,7 +17,7 @@ from regcore.registration import (
     read_settings,
 )
 from regcore.registration.presets import preset_file
-from regcore.study.config import registration_settings
+from regcore.study.settings import registration_settings
 
 each_preset = pytest.mark.parametrize("name", preset_names())
 

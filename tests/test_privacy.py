@@ -16,9 +16,9 @@ from regcore.io.nifti import read_image, write_image
 from regcore.io.nifti_writer import write_volumes
 from regcore.space import Grid
 from regcore.study import Plan
-from regcore.study.config import PrepareSettings
 from regcore.study.outputs import Layout
 from regcore.study.prepare import prepare_image
+from regcore.study.settings import PrepareSettings
 
 GRID = Grid((12, 13, 11), np.diag([2.0, 2.0, 2.0, 1.0]))
 TEXTS = ("descrip", "intent_name", "aux_file", "db_name", "data_type")

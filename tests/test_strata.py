@@ -19,10 +19,11 @@ from regcore.io.itk import read_transform, write_transform
 from regcore.io.nifti import read_image, write_image
 from regcore.resample import resample
 from regcore.space import Grid
-from regcore.study.config import DatasetSettings, StrataSettings, Study
+from regcore.study.config import Study
 from regcore.study.dataset import describe_dataset, template_description
 from regcore.study.manifest import good, grid_to_dict, write_manifest
 from regcore.study.outputs import Layout
+from regcore.study.settings import DatasetSettings, StrataSettings
 from regcore.study.strata import scaled, stratum_template
 from regcore.study.stratify import Stratum, rule_of_thumb, stratify
 from regcore.transforms import Affine, Chain, Displacement

@@ -23,7 +23,7 @@ from regcore.registration import RegistrationSettings
 from regcore.space import Grid
 from regcore.study.atlases import Atlas
 from regcore.study.carry import Places, carry, through_template
-from regcore.study.config import AtlasSettings, PrepareSettings, Study, TemplateStage
+from regcore.study.config import Study
 from regcore.study.gather import gather_template
 from regcore.study.integrity import seal_folder
 from regcore.study.manifest import good, read_manifest, set_aside, write_manifest
@@ -31,6 +31,7 @@ from regcore.study.outputs import Layout
 from regcore.study.plan import Plan
 from regcore.study.prepare import prepare_member
 from regcore.study.quarantine import check_strict, list_quarantine
+from regcore.study.settings import AtlasSettings, PrepareSettings, TemplateStage
 from regcore.study.template import PASSED, centre_batch, register_batch, template_grid
 from regcore.transforms import Affine, Chain, Displacement
 

@@ -18,13 +18,14 @@ from regcore.qc.report import ReportData, build_report
 from regcore.qc.sections import agreement_section, statistics_section
 from regcore.qc.statistics import agreement_figure
 from regcore.space import Grid
-from regcore.study.config import DesignSettings, MorphometrySettings, StatisticsSettings, Study
+from regcore.study.config import Study
 from regcore.study.designs import plan_design
 from regcore.study.manifest import good, set_aside, write_manifest
 from regcore.study.morphometry import morphometry_batch, template_labels
 from regcore.study.outputs import Layout
 from regcore.study.plan import Plan
 from regcore.study.report import _design
+from regcore.study.settings import DesignSettings, MorphometrySettings, StatisticsSettings
 from regcore.study.statistics import statistics_design
 
 GRID = Grid((16, 15, 14), np.diag([2.0, 2.0, 2.0, 1.0]))

@@ -20,12 +20,13 @@ from regcore.registration import RegistrationSettings
 from regcore.resample import resample
 from regcore.sides import mirror_name, side_pairs
 from regcore.space import Grid
-from regcore.study.config import DatasetSettings, PopulationSettings, Study, TemplateStage
+from regcore.study.config import Study
 from regcore.study.gather import gather_template
 from regcore.study.influence import measure_influence
 from regcore.study.outputs import Layout
 from regcore.study.population import population_batch
 from regcore.study.publish import publish_template
+from regcore.study.settings import DatasetSettings, PopulationSettings, TemplateStage
 from regcore.study.template import centre_batch, register_batch, template_grid
 from regcore.transforms import Affine, Chain, Displacement
 

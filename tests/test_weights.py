@@ -22,13 +22,14 @@ from regcore.qc.weights import MEASURES, WEIGHING, outlier_weights, reason_of, s
 from regcore.registration.presets import preset
 from regcore.space import Grid
 from regcore.study.channels import ChannelSums
-from regcore.study.config import QualitySettings, Study
+from regcore.study.config import Study
 from regcore.study.gather import gather_template, read_partials
 from regcore.study.influence import member_parts
 from regcore.study.manifest import good, grid_to_dict, read_manifest, write_manifest
 from regcore.study.methods import describe_methods
 from regcore.study.outputs import Layout
 from regcore.study.overrides import Override, override_rows, read_overrides, retry_settings
+from regcore.study.settings import QualitySettings
 from regcore.study.template import PARTIAL, add_member, centre_batch
 from regcore.study.weighing import QC, Weight, judge_members, read_weights, weigh
 from regcore.transforms import identity

@@ -16,11 +16,11 @@ from regcore.labels.overlap import structures_of
 from regcore.registration import RegistrationSettings, register
 from regcore.study.atlases import Atlas
 from regcore.study.carry import Candidates, Places, carry
-from regcore.study.config import AtlasSettings, PrepareSettings
 from regcore.study.job import LOGGER
 from regcore.study.manifest import Entry, good, set_aside, write_manifest
 from regcore.study.outputs import Layout, describe
 from regcore.study.prepare import prepare_image
+from regcore.study.settings import AtlasSettings, PrepareSettings
 
 
 def prepare_atlas(

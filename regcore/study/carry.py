@@ -15,11 +15,11 @@ from regcore.labels.propagate import propagate
 from regcore.registration import register
 from regcore.space import Grid
 from regcore.study.atlases import Atlas
-from regcore.study.config import AtlasSettings
 from regcore.study.job import LOGGER
 from regcore.study.manifest import Entry, good, located, set_aside, write_manifest
 from regcore.study.outputs import Layout
 from regcore.study.quality import affine_quality, similarity
+from regcore.study.settings import AtlasSettings
 from regcore.transforms import Chain, Transform, identity, peel, split
 
 Located = Mapping[str, tuple[Path, Entry]]

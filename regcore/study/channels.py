@@ -18,9 +18,9 @@ from regcore.preprocess import is_stripped
 from regcore.registration.similarity import Channel
 from regcore.resample import Interpolation, coverage, resample
 from regcore.space import Grid
-from regcore.study.config import ChannelSettings
 from regcore.study.manifest import Entry
 from regcore.study.outputs import Layout, describe
+from regcore.study.settings import ChannelSettings
 from regcore.transforms import Transform, identity
 
 PREFIX = "channel_"

@@ -9,7 +9,7 @@ from typing import Any
 from regcore import __version__
 from regcore.image import Image
 from regcore.io.tables import write_json, write_text
-from regcore.study.config import DatasetSettings
+from regcore.study.settings import DatasetSettings
 from regcore.study.stratify import Stratum
 
 BIDS_VERSION = "1.11.0"

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from regcore.errors import InputError
-from regcore.study.config import DesignSettings, StatisticsSettings
+from regcore.study.settings import DesignSettings, StatisticsSettings
 
 if TYPE_CHECKING:
     from regcore.statistics import Contrast, Design

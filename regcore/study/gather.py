@@ -27,10 +27,10 @@ from regcore.io.nifti import read_image, write_image
 from regcore.io.tables import read_json, write_json
 from regcore.resample import resample
 from regcore.study.channels import gather_channels
-from regcore.study.config import QualitySettings
 from regcore.study.integrity import seal_folder, verify_folder
 from regcore.study.job import LOGGER
 from regcore.study.manifest import nobody, usable_members
+from regcore.study.settings import QualitySettings
 from regcore.study.template import DRIFT, PARTIAL, PASSED, read_drift
 from regcore.study.weighing import QC, judge_members
 from regcore.transforms import Transform, identity

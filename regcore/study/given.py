@@ -24,7 +24,6 @@ from regcore.io.tables import read_json, write_json
 from regcore.preprocess import foreground_mask, normalise_intensity
 from regcore.resample import resample
 from regcore.study.channels import ChannelSums, gather_channels, read_channels
-from regcore.study.config import DatasetSettings, QualitySettings
 from regcore.study.dataset import cohorts, template_description
 from regcore.study.gather import JUDGING, STATE, TEMPLATE, read_partials
 from regcore.study.integrity import seal_folder, verify_folder
@@ -33,6 +32,7 @@ from regcore.study.manifest import Entry, good, grid_to_dict, located, usable_me
 from regcore.study.outputs import SOURCE, Layout, describe, resolution, sidecar
 from regcore.study.overrides import NO_OVERRIDES, Override
 from regcore.study.quality import similarity
+from regcore.study.settings import DatasetSettings, QualitySettings
 from regcore.study.stratify import Stratum
 from regcore.study.template import finish, write_part
 from regcore.study.weighing import QC, judge_members, weigh

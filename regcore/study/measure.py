@@ -20,10 +20,10 @@ from regcore.morphometry import structure_jacobians, structure_means, structure_
 from regcore.qc.slices import sheet_of, slice_sheet
 from regcore.resample import resample
 from regcore.space import Grid
-from regcore.study.config import TablesSettings
 from regcore.study.job import LOGGER
 from regcore.study.manifest import Entry, good, located, read_manifest, write_manifest
 from regcore.study.outputs import Layout
+from regcore.study.settings import TablesSettings
 
 Names = Mapping[int, str]
 

@@ -15,10 +15,10 @@ from regcore.labels import majority_vote
 from regcore.labels.overlap import structures_of
 from regcore.morphometry import smooth_map
 from regcore.space import Grid
-from regcore.study.config import MorphometrySettings
 from regcore.study.job import LOGGER
 from regcore.study.manifest import Entry, good, read_manifest, usable, write_manifest
 from regcore.study.outputs import Layout, sidecar
+from regcore.study.settings import MorphometrySettings
 
 VOXELS_AT_ONCE = 1 << 26
 DEFAULT_FWHM_VOX = 3.0

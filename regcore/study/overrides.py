@@ -11,7 +11,8 @@ from typing import Any
 from regcore.errors import InputError
 from regcore.io.tables import MISSING, read_rows, require_columns
 from regcore.registration.settings import LINEAR_MODELS, RegistrationSettings
-from regcore.study.config import existing_path, find_participants, registration_settings
+from regcore.study.config import existing_path, find_participants
+from regcore.study.settings import registration_settings
 
 ACTIONS = ("keep", "exclude", "retry")
 COLUMNS = ("participant", "action", "preset", "reason", "who", "when")

@@ -15,13 +15,13 @@ from regcore.morphometry import log_jacobian
 from regcore.preprocess import foreground_mask, is_stripped
 from regcore.registration import RegistrationSettings, register
 from regcore.resample import resample
-from regcore.study.config import PrepareSettings
 from regcore.study.job import LOGGER
 from regcore.study.manifest import Entry, good, read_manifest, set_aside, write_manifest
 from regcore.study.outputs import Layout, describe, sidecar
-from regcore.study.plan import Pair, endpoint_name
+from regcore.study.planning.pairs import Pair, endpoint_name
 from regcore.study.prepare import prepare_image
 from regcore.study.quality import affine_quality, mask_overlap
+from regcore.study.settings import PrepareSettings
 
 
 def pairwise_batch(

@@ -23,12 +23,12 @@ from regcore.registration.folds import make_diffeomorphic
 from regcore.resample import resample
 from regcore.space import Grid
 from regcore.study.channels import ChannelSums, publish_warped_channels, read_channels
-from regcore.study.config import PopulationSettings
 from regcore.study.integrity import verify_folder
 from regcore.study.job import LOGGER
 from regcore.study.manifest import Entry, good, located, nobody, read_manifest, set_aside, write_manifest
 from regcore.study.outputs import SOURCE, Layout, describe, sidecar
 from regcore.study.quality import affine_quality, map_quality, mask_overlap, similarity
+from regcore.study.settings import PopulationSettings
 from regcore.study.template import PARTIAL, add_member
 from regcore.study.weighing import QC, read_weights
 from regcore.transforms import Chain, Displacement, Transform, peel, split

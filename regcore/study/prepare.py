@@ -15,9 +15,9 @@ from regcore.io.nifti import read_image, read_mask, write_image
 from regcore.io.screen import screen_image, screen_member
 from regcore.preprocess import correct_bias, foreground_mask, normalise_intensity
 from regcore.resample import resample
-from regcore.study.config import PrepareSettings
 from regcore.study.job import LOGGER
 from regcore.study.manifest import Entry, content_digest, good, grid_to_dict, set_aside, write_manifest
+from regcore.study.settings import PrepareSettings
 
 
 def prepare_image(image: Image, mask: Image | None, settings: PrepareSettings) -> tuple[Image, Image]:

@@ -18,9 +18,9 @@ from regcore.labels.propagate import propagate
 from regcore.study.atlas import fuse_candidates, publish_fused
 from regcore.study.atlases import Atlas
 from regcore.study.carry import Candidates, Places
-from regcore.study.config import AtlasSettings
 from regcore.study.job import LOGGER
 from regcore.study.outputs import describe, resolution
+from regcore.study.settings import AtlasSettings
 
 
 def atlas_priors(

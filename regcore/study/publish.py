@@ -12,15 +12,15 @@ from regcore.io.nifti import write_image
 from regcore.io.tables import read_json, read_table, write_json, write_table
 from regcore.preprocess import foreground_mask, is_stripped
 from regcore.study.channels import publish_channel_templates
-from regcore.study.config import DatasetSettings
 from regcore.study.dataset import template_description
+from regcore.study.dictionary import DICTIONARY
 from regcore.study.gather import STATE, read_partials
 from regcore.study.integrity import verify_folder
 from regcore.study.job import LOGGER
 from regcore.study.manifest import usable_members
 from regcore.study.outputs import Layout, describe, resolution
+from regcore.study.settings import DatasetSettings
 from regcore.study.stratify import Stratum
-from regcore.study.tables import DICTIONARY
 from regcore.study.weighing import QC
 
 

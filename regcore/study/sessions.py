@@ -19,7 +19,6 @@ from regcore.labels.overlap import structures_of
 from regcore.resample import resample
 from regcore.space import Grid
 from regcore.study.channels import publish_warped_channels, read_channels, read_sums
-from regcore.study.config import PopulationSettings
 from regcore.study.job import LOGGER
 from regcore.study.manifest import (
     Entry,
@@ -37,6 +36,7 @@ from regcore.study.outputs import Layout, describe
 from regcore.study.population import publish_member
 from regcore.study.publish import publish_template
 from regcore.study.quality import similarity
+from regcore.study.settings import PopulationSettings
 from regcore.study.subjects import subject_labels
 from regcore.transforms import Chain, Transform, identity, peel, split
 
@@ -66,9 +66,9 @@ class Visits:
     within: Layout
 
     @classmethod
-    def of(cls, subject: str, prepared: Path, keys: Sequence[str], within: Layout) -> Visits:
+    def of(cls, prepared: Path, keys: Sequence[str], within: Layout) -> Visits:
         """From the folder of the prepared subject and the keys of its sessions in the order of time."""
-        entry = read_manifest(prepared)[subject]
+        ((subject, entry),) = read_manifest(prepared).items()
         known = entry.get("sessions", {subject: entry})
         usable = entry["status"] == "ok"
         good_keys = tuple(key for key in keys if usable and known.get(key, {}).get("status") == "ok")

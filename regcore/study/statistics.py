@@ -19,64 +19,13 @@ from regcore.io.tables import read_table, write_json, write_table
 from regcore.kernels.enhance import face_neighbours
 from regcore.space import Grid
 from regcore.statistics import Contrast, Design, fit_contrast, permute, structure_models
-from regcore.study.config import StatisticsSettings
 from regcore.study.designs import MAPS, MEASURES, plan_design, random_groups
+from regcore.study.dictionary import MODEL_COLUMNS, STATISTICS
 from regcore.study.job import LOGGER
 from regcore.study.manifest import usable
 from regcore.study.outputs import Layout, sidecar
-from regcore.study.tables import DICTIONARY
+from regcore.study.settings import StatisticsSettings
 
-STATISTICS = {
-    "effect": "Contrast of the coefficients, in the unit of the response",
-    "t": "t statistic of the contrast",
-    "partialcorrelation": "Partial correlation of the response and what is contrasted: a standardised effect",
-    "logp": "-log10 of the p-value of the voxel by itself, two-sided",
-    "logpFdr": "-log10 of the false discovery rate at which the voxel is found (Benjamini and Hochberg)",
-    "logpFwe": "-log10 of the family-wise corrected p-value of t, two-sided (Freedman and Lane)",
-    "tfce": "Threshold-free cluster enhancement of t: extent^0.5 height^2, integrated exactly",
-    "logpFweTfce": "-log10 of the family-wise corrected p-value of tfce, two-sided (Freedman and Lane)",
-}
-COLUMNS: dict[str, dict[str, Any]] = {
-    "participant_id": DICTIONARY["participant_id"],
-    "session_id": DICTIONARY["session_id"],
-    "segmentation": DICTIONARY["segmentation"],
-    "label": DICTIONARY["label"],
-    "structure": DICTIONARY["structure"],
-    "took_part": {
-        "Description": "Whether the member is a row of the design",
-        "Levels": {"yes": "a row of the matrix", "no": "see reason"},
-    },
-    "reason": {"Description": "Why not"},
-    "contrast": {"Description": "What is tested"},
-    "response": {"Description": "What is modelled: see the formula in summary.json"},
-    "model": {
-        "Description": "How it was fitted",
-        "Levels": {
-            "linear": "least squares",
-            "mixed": "restricted maximum likelihood with a random intercept",
-        },
-    },
-    "members": {"Description": "Members whose measure is known"},
-    "mean": {"Description": "Mean of the measure over these"},
-    "effect": {"Description": "Contrast of the coefficients, in the unit of the response"},
-    "standard_error": {"Description": "Of the effect"},
-    "effect_low": {"Description": "Lower end of the 95 % confidence interval of the effect"},
-    "effect_high": {"Description": "Upper end of it"},
-    "statistic": {"Description": "Effect over its standard error: t, or z of a mixed model"},
-    "degrees_of_freedom": {"Description": "Of t"},
-    "p": {"Description": "p-value, two-sided, of the structure by itself"},
-    "p_fdr": {
-        "Description": "False discovery rate among the structures of the contrast (Benjamini, Hochberg)"
-    },
-    "cohens_d": {"Description": "Effect over the standard deviation of what the design leaves unexplained"},
-    "cohens_d_low": {"Description": "Lower end of its 95 % confidence interval"},
-    "cohens_d_high": {"Description": "Upper end of it"},
-    "partial_correlation": {
-        "Description": "Of the measure and what is contrasted, given the rest of the design"
-    },
-    "partial_correlation_low": {"Description": "Lower end of its 95 % confidence interval"},
-    "partial_correlation_high": {"Description": "Upper end of it"},
-}
 DESIGN_COLUMN = {"Description": "Column of the design matrix"}
 
 
@@ -138,7 +87,7 @@ def statistics_design(
     if regions:
         kept = None if groups is None else [groups[place] for place in design.kept]
         table = _structures(response, keys, design, contrasts, kept, layout)
-        write_table(output / "structures.tsv", table, COLUMNS)
+        write_table(output / "structures.tsv", table, MODEL_COLUMNS)
     if response in MAPS and groups is None:
         files = [layout.smoothed_log_jacobian(key, MAPS[response]) for key in keys]
         mask = _mask(layout, regions, settings.mask)
@@ -178,11 +127,11 @@ def _write_people(
     )
     if not frame["session_id"].notna().any():
         frame = frame.drop(columns="session_id")
-    write_table(output / "participants.tsv", frame, COLUMNS)
+    write_table(output / "participants.tsv", frame, MODEL_COLUMNS)
     identifiers = [name for name in ("participant_id", "session_id") if name in frame]
     rows = frame.loc[frame["took_part"] == "yes", identifiers].reset_index(drop=True)
     matrix = pd.concat([rows, pd.DataFrame(design.matrix, columns=list(design.columns))], axis=1)
-    dictionary = {**dict.fromkeys(design.columns, DESIGN_COLUMN), **COLUMNS}
+    dictionary = {**dict.fromkeys(design.columns, DESIGN_COLUMN), **MODEL_COLUMNS}
     write_table(output / "design_matrix.tsv", matrix, dictionary)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from regcore.errors import InputError
-from regcore.study.config import StrataSettings
+from regcore.study.settings import StrataSettings
 
 LEAST_WEIGHT = 1e-3
 """Members whose kernel weight is a smaller share of the largest one are left out."""

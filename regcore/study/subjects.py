@@ -10,7 +10,7 @@ from pathlib import Path
 
 from regcore.errors import InputError
 from regcore.io.cohort import Covariate, Member, member_key
-from regcore.study.config import SessionsSettings
+from regcore.study.settings import SessionsSettings
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,6 @@ from regcore.registration import register
 from regcore.resample import coverage, resample
 from regcore.space import Grid
 from regcore.study.channels import ChannelSums, matched_channels, read_channels
-from regcore.study.config import ChannelSettings, TemplateStage
 from regcore.study.integrity import verify_folder
 from regcore.study.job import LOGGER
 from regcore.study.manifest import (
@@ -39,6 +38,7 @@ from regcore.study.manifest import (
 )
 from regcore.study.overrides import NO_OVERRIDES, Override, retry_settings
 from regcore.study.quality import affine_quality, mask_overlap
+from regcore.study.settings import ChannelSettings, TemplateStage
 from regcore.study.weighing import QC, Weight, read_weights, weigh
 from regcore.transforms import Affine, Chain, Transform
 

@@ -18,9 +18,9 @@ from regcore.resample import resample
 from regcore.study.atlas import fuse_candidates
 from regcore.study.atlases import Atlas
 from regcore.study.carry import Places, carry
-from regcore.study.config import AtlasSettings
 from regcore.study.job import LOGGER
 from regcore.study.manifest import good, set_aside, write_manifest
+from regcore.study.settings import AtlasSettings
 
 TABLE = "atlas_validation.tsv"
 

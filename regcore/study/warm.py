@@ -26,15 +26,6 @@ from regcore.statistics import permute
 from regcore.study.atlas import atlas_batch
 from regcore.study.atlases import Atlas
 from regcore.study.carry import Places, register_library
-from regcore.study.config import (
-    AtlasSettings,
-    DatasetSettings,
-    MorphometrySettings,
-    PopulationSettings,
-    PrepareSettings,
-    TablesSettings,
-    TemplateStage,
-)
 from regcore.study.gather import gather_template
 from regcore.study.influence import measure_influence
 from regcore.study.manifest import located
@@ -45,6 +36,15 @@ from regcore.study.population import population_batch
 from regcore.study.prepare import prepare_member
 from regcore.study.priors import atlas_priors
 from regcore.study.publish import publish_qc, publish_template
+from regcore.study.settings import (
+    AtlasSettings,
+    DatasetSettings,
+    MorphometrySettings,
+    PopulationSettings,
+    PrepareSettings,
+    TablesSettings,
+    TemplateStage,
+)
 from regcore.study.template import centre_batch, register_batch, template_grid
 from regcore.study.validation import validate_atlas
 from regcore.study.weighing import QC

@@ -12,9 +12,9 @@ import pandas as pd
 from regcore.io.tables import read_table, write_table
 from regcore.qc.outliers import member_keys
 from regcore.qc.weights import MEASURES, outlier_weights, reason_of, score_members
-from regcore.study.config import QualitySettings
 from regcore.study.manifest import Entry
 from regcore.study.overrides import Override
+from regcore.study.settings import QualitySettings
 
 QC = "qc.tsv"
 COLUMNS = ["participant_id", "session_id", "weight", "reason", "next_weight", "next_reason"]

@@ -36,7 +36,9 @@ def main() -> None:
         import atheris
     except ImportError:
         sys.exit("tests.fuzz.guided: expected atheris, found none installed (pip install atheris)")
-    with atheris.instrument_imports(include=["regcore.io", "regcore.study.config", "nibabel"]):
+    with atheris.instrument_imports(
+        include=["regcore.io", "regcore.study.config", "regcore.study.settings", "nibabel"]
+    ):
         from tests.fuzz.guard import Guard
         from tests.fuzz.kinds import kind_named
         from tests.fuzz.seeds import seeds

@@ -31,7 +31,8 @@ from regcore.study.atlases import read_atlases
 from regcore.study.config import Study
 from regcore.study.manifest import read_manifest
 from regcore.study.outputs import Layout
-from regcore.study.plan import Plan, endpoint_name
+from regcore.study.plan import Plan
+from regcore.study.planning.pairs import endpoint_name
 from tests.fuzz.damage import HARMFUL, bomb, damaged, hostile_text, hostile_yaml, lying_nifti, resealed
 from tests.fuzz.guard import ViolationError
 from tests.fuzz.seeds import seeds

@@ -1,0 +1,1 @@
+"""Parts of the plan of a study, a file a subject; `regcore.study.plan` puts them together."""

@@ -3,7 +3,7 @@
 
 rule measure_influence:
     input:
-        prepared=expand(f"{WORK}/prepared/{{key}}", key=PLAN.keys),
+        prepared=prepared(PLAN.keys),
         population=expand(f"{WORK}/population/{{batch}}", batch=PLAN.batches),
         template=TEMPLATE,
     output:
@@ -29,7 +29,7 @@ rule measure_influence:
 
 rule stratum_template:
     input:
-        prepared=expand(f"{WORK}/prepared/{{key}}", key=PLAN.keys),
+        prepared=prepared(PLAN.keys),
         population=expand(f"{WORK}/population/{{batch}}", batch=PLAN.batches),
         template=TEMPLATE,
     output:

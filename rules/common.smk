@@ -71,6 +71,11 @@ EVERYTHING = [
 STRICT = [f"{WORK}/strict.json"] if STUDY.strict else []
 
 
+def prepared(keys):
+    """Folders of the prepared images of these members."""
+    return [f"{WORK}/{folder}" for folder in PLAN.prepared(keys)]
+
+
 wildcard_constraints:
     batch=r"[A-Za-z0-9+_-]+",
     key=r"[A-Za-z0-9+_-]+",

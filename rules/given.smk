@@ -35,9 +35,7 @@ rule given_template:
 
 rule start_batch:
     input:
-        prepared=lambda wildcards: expand(
-            f"{WORK}/prepared/{{key}}", key=PLAN.keys_of(wildcards.batch)
-        ),
+        prepared=lambda wildcards: prepared(PLAN.keys_of(wildcards.batch)),
         grid=f"{WORK}/template/grid.json",
         template=f"{WORK}/template/00",
         known=lambda wildcards: [*PLAN.known_transforms(wildcards.batch).values()],

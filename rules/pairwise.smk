@@ -3,9 +3,7 @@
 
 rule pairwise_batch:
     input:
-        prepared=lambda wildcards: expand(
-            f"{WORK}/prepared/{{key}}", key=PLAN.pair_members(wildcards.batch)
-        ),
+        prepared=lambda wildcards: prepared(PLAN.pair_members(wildcards.batch)),
         files=lambda wildcards: PLAN.pair_files(wildcards.batch),
         cache=WARM,
     output:

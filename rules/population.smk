@@ -29,9 +29,7 @@ rule publish_qc:
 
 rule population_batch:
     input:
-        prepared=lambda wildcards: expand(
-            f"{WORK}/prepared/{{key}}", key=PLAN.keys_of(wildcards.batch)
-        ),
+        prepared=lambda wildcards: prepared(PLAN.keys_of(wildcards.batch)),
         registered=f"{WORK}/register/{PLAN.last}/{{batch}}",
         template=f"{WORK}/template/{PLAN.last}",
         weights=f"{RESULTS}/qc.tsv",

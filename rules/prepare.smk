@@ -1,5 +1,12 @@
 """Every image on its own: screened, masked, intensities brought to one scale."""
 
+# the prepared subjects of several sessions lie beside the images; without them, any batch is one of images
+PREPARED = (
+    "|".join(map(re.escape, PLAN.prepared_batches))
+    if PLAN.subjects
+    else r"[A-Za-z0-9+_-]+"
+)
+
 
 rule warm_cache:
     output:
@@ -20,18 +27,18 @@ rule warm_cache:
         "../scripts/warm_cache.py"
 
 
-rule prepare_member:
+rule prepare_batch:
     input:
-        images=lambda wildcards: PLAN.images_of(wildcards.key),
+        images=lambda wildcards: PLAN.images_of(wildcards.batch),
         cache=WARM,
     output:
-        directory(f"{WORK}/prepared/{{key}}"),
+        directory(f"{WORK}/prepared/{{batch}}"),
     log:
-        f"{LOGS}/prepare_member/{{key}}.log",
+        f"{LOGS}/prepare_batch/{{batch}}.log",
     benchmark:
-        f"{BENCHMARKS}/prepare_member/{{key}}.tsv"
+        f"{BENCHMARKS}/prepare_batch/{{batch}}.tsv"
     wildcard_constraints:
-        key="|".join(map(re.escape, PLAN.images)),
+        batch=PREPARED,
     conda:
         "environment.yaml"
     threads: STUDY.threads
@@ -41,9 +48,9 @@ rule prepare_member:
     params:
         regcore=PLAN.version,
         fingerprint=lambda wildcards: fingerprint(
-            PLAN.member(wildcards.key), STUDY.prepare
+            PLAN.sources(wildcards.batch), STUDY.prepare
         ),
-        member=lambda wildcards: PLAN.member(wildcards.key),
+        members=lambda wildcards: PLAN.sources(wildcards.batch),
         settings=STUDY.prepare,
     script:
-        "../scripts/prepare_member.py"
+        "../scripts/prepare_batch.py"

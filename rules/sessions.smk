@@ -7,8 +7,8 @@ SUBJECT = f"{WORK}/subjects/{{subject}}"
 
 use rule template_grid as subject_grid with:
     input:
-        prepared=lambda wildcards: expand(
-            f"{WORK}/{{folder}}", folder=PLAN.subject_folders(wildcards.subject)
+        prepared=lambda wildcards: prepared(
+            PLAN.subjects[wildcards.subject].keys
         ),
     output:
         f"{SUBJECT}/grid.json",
@@ -26,8 +26,8 @@ use rule template_grid as subject_grid with:
 
 use rule centre_batch as subject_centre with:
     input:
-        prepared=lambda wildcards: expand(
-            f"{WORK}/{{folder}}", folder=PLAN.subject_folders(wildcards.subject)
+        prepared=lambda wildcards: prepared(
+            PLAN.subjects[wildcards.subject].keys
         ),
         grid=f"{SUBJECT}/grid.json",
     output:
@@ -47,8 +47,8 @@ use rule centre_batch as subject_centre with:
 
 use rule register_batch as subject_register with:
     input:
-        prepared=lambda wildcards: expand(
-            f"{WORK}/{{folder}}", folder=PLAN.subject_folders(wildcards.subject)
+        prepared=lambda wildcards: prepared(
+            PLAN.subjects[wildcards.subject].keys
         ),
         previous=lambda wildcards: f"{WORK}/subjects/{wildcards.subject}/register/{PLAN.before(wildcards.iteration)}/all",
         template=lambda wildcards: f"{WORK}/subjects/{wildcards.subject}/template/{PLAN.before(wildcards.iteration)}",
@@ -109,8 +109,8 @@ use rule gather_template as subject_gather with:
 
 use rule population_batch as subject_sessions with:
     input:
-        prepared=lambda wildcards: expand(
-            f"{WORK}/{{folder}}", folder=PLAN.subject_folders(wildcards.subject)
+        prepared=lambda wildcards: prepared(
+            PLAN.subjects[wildcards.subject].keys
         ),
         registered=f"{SUBJECT}/register/{PLAN.last_session}/all",
         template=f"{SUBJECT}/template/{PLAN.last_session}",
@@ -163,8 +163,8 @@ rule subject_template:
 
 rule pass_session:
     input:
-        prepared=lambda wildcards: expand(
-            f"{WORK}/{{folder}}", folder=PLAN.subject_folders(wildcards.subject)
+        prepared=lambda wildcards: prepared(
+            PLAN.subjects[wildcards.subject].keys
         ),
     output:
         directory(f"{WORK}/prepared/{{subject}}"),
@@ -189,8 +189,8 @@ rule pass_session:
 
 rule chain_sessions:
     input:
-        prepared=lambda wildcards: expand(
-            f"{WORK}/{{folder}}", folder=PLAN.subject_folders(wildcards.subject)
+        prepared=lambda wildcards: prepared(
+            PLAN.subjects[wildcards.subject].keys
         ),
         member=f"{WORK}/prepared/{{subject}}",
         population=lambda wildcards: f"{WORK}/population/{PLAN.batch_of[wildcards.subject]}",
@@ -222,8 +222,8 @@ rule chain_sessions:
 
 rule propagate_labels:
     input:
-        prepared=lambda wildcards: expand(
-            f"{WORK}/{{folder}}", folder=PLAN.subject_folders(wildcards.subject)
+        prepared=lambda wildcards: prepared(
+            PLAN.subjects[wildcards.subject].keys
         ),
         member=f"{WORK}/prepared/{{subject}}",
         atlas=lambda wildcards: expand(

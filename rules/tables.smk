@@ -3,9 +3,7 @@
 
 rule measure_batch:
     input:
-        prepared=lambda wildcards: expand(
-            f"{WORK}/prepared/{{key}}", key=PLAN.keys_of(wildcards.batch)
-        ),
+        prepared=lambda wildcards: prepared(PLAN.keys_of(wildcards.batch)),
         population=f"{WORK}/population/{{batch}}" if PLAN.uses_template else [],
         template=TEMPLATE if PLAN.uses_template else [],
         atlas=lambda wildcards: expand(

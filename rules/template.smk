@@ -3,7 +3,7 @@
 
 rule template_grid:
     input:
-        prepared=expand(f"{WORK}/prepared/{{key}}", key=PLAN.keys),
+        prepared=prepared(PLAN.keys),
     output:
         f"{WORK}/template/grid.json",
     log:
@@ -25,9 +25,7 @@ rule template_grid:
 
 rule centre_batch:
     input:
-        prepared=lambda wildcards: expand(
-            f"{WORK}/prepared/{{key}}", key=PLAN.keys_of(wildcards.batch)
-        ),
+        prepared=lambda wildcards: prepared(PLAN.keys_of(wildcards.batch)),
         grid=f"{WORK}/template/grid.json",
     output:
         temp(directory(f"{WORK}/register/00/{{batch}}")),
@@ -51,9 +49,7 @@ rule centre_batch:
 
 rule register_batch:
     input:
-        prepared=lambda wildcards: expand(
-            f"{WORK}/prepared/{{key}}", key=PLAN.keys_of(wildcards.batch)
-        ),
+        prepared=lambda wildcards: prepared(PLAN.keys_of(wildcards.batch)),
         previous=lambda wildcards: f"{WORK}/register/{PLAN.before(wildcards.iteration)}/{wildcards.batch}",
         template=lambda wildcards: f"{WORK}/template/{PLAN.before(wildcards.iteration)}",
     output:

@@ -184,7 +184,7 @@ class Plan(ResourcesPlan, PairsPlan, LabellingPlan, TemplatePlan):
         """Working folders of all batches of these kinds, as far as the targets lead to them."""
         subjects = self.subjects.values()
         made = {
-            "prepared": list(dict.fromkeys([*self.images, *self.keys])),
+            "prepared": list(dict.fromkeys([*self.prepared_batches, *self.subjects])),
             "sessions": [subject.key for subject in subjects if subject.is_averaged],
             "chained": list(self.subjects) if self.uses_template else [],
             "propagated": list(self.subjects),

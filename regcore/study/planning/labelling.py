@@ -106,8 +106,7 @@ class LabellingPlan(CohortPlan):
 
     def atlas_prepared(self, keys: Sequence[str]) -> list[str]:
         """Folders, below the working folder, of the images that labelling these images reads."""
-        members = [f"prepared/{key}" for key in self._read_with(keys)]
-        return members + [f"library/{atlas.key}" for atlas in self.library]
+        return self.prepared(self._read_with(keys)) + [f"library/{atlas.key}" for atlas in self.library]
 
     def atlas_population(self, keys: Sequence[str]) -> list[str]:
         """Batches whose transforms labelling these images reads."""

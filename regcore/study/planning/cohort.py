@@ -17,7 +17,7 @@ from regcore.study.overrides import Override, override_rows, read_overrides
 from regcore.study.subjects import Subject, group_sessions
 
 MOST_A_BATCH = 8
-# a large cohort has no more batches than this, and is prepared in them; a small one is prepared image by image
+# a large cohort has no more batches than this and is prepared in them, a small one image by image
 MOST_BATCHES = 200
 PREPARED_ALONE = 100
 
@@ -42,7 +42,7 @@ def chunk(items: Sequence[Any], size: int, names: Sequence[str], prefix: str) ->
 
 
 def usual_batch_size(members: int) -> int:
-    """Members a job works on if nobody says: an eighth of the cohort, at most 8, and more for at most 200 jobs.
+    """Members a job works on if nobody says: an eighth of the cohort, at most 8, but at most 200 batches.
 
     Examples
     --------

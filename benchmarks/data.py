@@ -47,7 +47,7 @@ ROWS = {
         Row("mouse", 8, preset="mouse"),
         Row("lung", 1, preset="ct-lung", task="lung", accuracy="tre_mm"),
         Row("multimodal", 4, preset="multimodal-rigid", task="rigid", accuracy="error_mm"),
-        Row("icbm", 2, preset="t1-brain", task="deformable", accuracy="error_mm"),
+        Row("icbm", 2, preset="t1-follow-up", task="deformable", accuracy="error_mm"),
         Row("startup", 1, preset="default", task="crop"),
     )
 }

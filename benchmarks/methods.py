@@ -13,7 +13,6 @@ from pathlib import Path
 from benchmarks.peers import ANTS, Job
 
 ROOT = Path(__file__).resolve().parents[1]
-REGCORE = "import sys; from regcore.cli import main; sys.exit(main())"
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ def command(name: str, job: Job, preset: str) -> list[str]:
     outputs = ["-t", "forward.h5", "-i", "backward.h5", "-w", "warped.nii.gz"]
     outputs = [f"{job.folder}/{name}" if "." in name else name for name in outputs]
     options = [*outputs, *how, "--threads", str(job.threads), "--quiet"]
-    return [sys.executable, "-c", REGCORE, "register", job.fixed, job.moving, *options]
+    return [sys.executable, "-m", "regcore", "register", job.fixed, job.moving, *options]
 
 
 def environment(threads: int) -> dict[str, str]:

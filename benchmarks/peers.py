@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -164,7 +165,9 @@ def _run_elastix(job: Job) -> float:
     )
     seconds = time.perf_counter() - start
     itk.imwrite(warped, f"{job.folder}/warped.nii.gz")
-    field = itk.transformix_deformation_field(moving, result)
+    # it also writes the field as deformationField.nii, into the current folder unless told otherwise
+    with TemporaryDirectory() as scratch:
+        field = itk.transformix_deformation_field(moving, result, output_directory=scratch)
     # ITK's own order of axes, kept from any NIfTI writer's ideas about vectors
     values = np.ascontiguousarray(itk.array_view_from_image(field), np.float32)
     np.save(f"{job.folder}/field_lps_mm.npy", values.transpose(2, 1, 0, 3))

@@ -4,23 +4,22 @@ from pathlib import Path
 
 from regcore.study.accumulated import accumulate_maps
 from regcore.study.job import job, paths
+from regcore.study.regions import SubjectLabels
 from regcore.study.sessions import Visits
 
 with job(snakemake.log[0], snakemake.threads):
-    visits = Visits.of(
-        snakemake.wildcards.subject,
-        prepared=Path(snakemake.input.member),
-        keys=snakemake.params.sessions,
-        within=snakemake.params.within,
+    visits = Visits.of(Path(snakemake.input.member), snakemake.params.sessions, snakemake.params.within)
+    labels = SubjectLabels(
+        own=snakemake.params.labels,
+        atlas=paths(snakemake.input.atlas),
+        atlas_name=snakemake.params.atlas_name,
+        names=snakemake.params.names,
+        layout=snakemake.params.layout,
     )
     accumulate_maps(
         visits,
+        labels,
         maps=snakemake.params.maps,
-        atlas=paths(snakemake.input.atlas),
         output=Path(snakemake.output[0]),
-        layout=snakemake.params.layout,
-        labels=snakemake.params.labels,
-        names=snakemake.params.names,
-        atlas_name=snakemake.params.atlas_name,
         settings=snakemake.params.settings,
     )

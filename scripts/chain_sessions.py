@@ -6,12 +6,7 @@ from regcore.study.job import job, paths
 from regcore.study.sessions import Visits, chain_sessions
 
 with job(snakemake.log[0], snakemake.threads):
-    visits = Visits.of(
-        snakemake.wildcards.subject,
-        prepared=Path(snakemake.input.member),
-        keys=snakemake.params.sessions,
-        within=snakemake.params.within,
-    )
+    visits = Visits.of(Path(snakemake.input.member), snakemake.params.sessions, snakemake.params.within)
     chain_sessions(
         visits,
         prepared=paths(snakemake.input.prepared),

@@ -25,6 +25,7 @@ from regcore.study.manifest import read_manifest
 from regcore.study.outputs import Layout
 from regcore.study.population import population_batch
 from regcore.study.prepare import prepare_batch
+from regcore.study.regions import SubjectLabels
 from regcore.study.sessions import Visits, pass_session, subject_template
 from regcore.study.settings import PopulationSettings, PrepareSettings
 from regcore.study.template import centre_batch, register_batch, template_grid
@@ -62,7 +63,7 @@ def build(
     )
     keys = [each.key for each in members]
     subject_template(f"sub-{subject}", sessions, template, keys, member, layout, "first", None)
-    return Visits.of(f"sub-{subject}", member, keys, layout), prepared, labels
+    return Visits.of(member, keys, layout), prepared, labels
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +104,11 @@ def test_rigid_motion_is_found_and_order_does_not_matter(
     assert certificate["mean_log_affine_rms_mm"] < 1e-9
 
 
+def given(own: dict[str, str], layout: Layout) -> SubjectLabels:
+    """Own labels alone, whose structures have no names."""
+    return SubjectLabels(own, [], "Cohort", {}, layout)
+
+
 @pytest.fixture(scope="module")
 def followed(
     grown: tuple[Path, list[Path], list[Affine]], tmp_path_factory: pytest.TempPathFactory
@@ -112,8 +118,8 @@ def followed(
     visits, prepared, labels = build(root, "x", grown[1], [COARSE, RIGID, GROWING])
     layout = Layout(root / "results")
     own = {"sub-x": str(visits.folder / "sub-x_labels.nii.gz")} | labels
-    propagate_labels(visits, prepared, [], root / "propagated", layout, labels, {}, "first", "Cohort")
-    measure_sessions(visits, None, [], root / "followed", layout, own, {}, "Cohort", "first")
+    propagate_labels(visits, given(labels, layout), prepared, root / "propagated", "first")
+    measure_sessions(visits, given(own, layout), None, root / "followed", "first")
     return visits, root, labels
 
 
@@ -151,8 +157,7 @@ def test_labels_are_propagated(followed: tuple[Visits, Path, dict[str, str]]) ->
 def test_all_sessions_vote_for_labels(followed: tuple[Visits, Path, dict[str, str]], tmp_path: Path) -> None:
     visits, root, labels = followed
     prepared = [root / "prepared" / key for key in visits.sessions]
-    layout = Layout(tmp_path)
-    propagate_labels(visits, prepared, [], tmp_path / "out", layout, labels, {}, "all", "Cohort")
+    propagate_labels(visits, given(labels, Layout(tmp_path)), prepared, tmp_path / "out", "all")
     frame = read_table(tmp_path / "out" / "propagation.tsv")
     # each from the two others
     assert set(frame["member"]) == set(visits.sessions)
@@ -184,7 +189,7 @@ def test_one_session_passes_straight_through(
     pass_session("sub-x", tmp_path / "prepared" / member.key, output, layout)
     entry = read_manifest(output)["sub-x"]
     assert (output / entry["image"]).samefile(tmp_path / "prepared" / member.key / entry["image"])
-    visits = Visits.of("sub-x", output, [member.key], layout)
+    visits = Visits.of(output, [member.key], layout)
     assert visits.sessions == (member.key,)
     assert visits.to_subject(member.key)([1.0, 2.0, 3.0]).tolist() == [1.0, 2.0, 3.0]
     # a damaged transform is traced to the job that made it
@@ -206,5 +211,5 @@ def test_a_subject_without_usable_sessions_is_set_aside(tmp_path: Path) -> None:
     assert visits.sessions == ()
     assert visits.entry["status"] == "quarantined"
     assert "expected at least one usable session, found none (sub-x_ses-1: " in visits.entry["reason"]
-    measure_sessions(visits, None, [], tmp_path / "followed", Layout(tmp_path), {}, {}, "Cohort", "first")
+    measure_sessions(visits, given({}, Layout(tmp_path)), None, tmp_path / "followed", "first")
     assert read_manifest(tmp_path / "followed")["sub-x"]["status"] == "quarantined"

@@ -10,6 +10,7 @@ import typer
 
 from regcore.cli import landmarking, measuring, naming, registering, transforming
 from regcore.errors import DamagedFileError, InputError
+from regcore.memory import collect_rarely
 
 BAD_INPUT = 2
 INTERRUPTED = 130
@@ -88,6 +89,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     regcore 0.1.0
     0
     """
+    if arguments is None:
+        collect_rarely()
     given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
         code = app(args=given, prog_name="regcore", standalone_mode=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -72,20 +73,39 @@ def make_diffeomorphic(
 
 def _boxes(bad: npt.NDArray[np.bool_], margin: int) -> list[tuple[slice, slice, slice]]:
     """Boxes around what is true, one for all that lies together, with a margin inside the array."""
-    from scipy import ndimage  # slow to import, and most maps have no folds
-
     found = np.argwhere(bad)
-    blocks = found // BLOCK
-    taken = np.zeros(blocks.max(axis=0) + 1, bool)
-    taken[tuple(blocks.T)] = True
-    together, count = ndimage.label(taken, np.ones((3, 3, 3)))
-    group = together[tuple(blocks.T)] - 1
+    group = _clusters(found // BLOCK)
+    count = int(group.max()) + 1
     lower, upper = np.full((count, 3), np.iinfo(np.int64).max), np.zeros((count, 3), np.int64)
     np.minimum.at(lower, group, found)
     np.maximum.at(upper, group, found + 1)
     lower, upper = np.maximum(lower - margin, 0), np.minimum(upper + margin, bad.shape)
     boxes = np.stack([lower, upper], axis=-1)
     return [(slice(*box[0]), slice(*box[1]), slice(*box[2])) for box in boxes.tolist()]
+
+
+def _clusters(blocks: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Number of the cluster that each of (n, 3) blocks belongs to; blocks that touch are of one.
+
+    There are few blocks, and importing SciPy to label them takes longer than registering a small image.
+    """
+    neighbours = list(itertools.product((-1, 0, 1), repeat=3))
+    distinct, where = np.unique(blocks, axis=0, return_inverse=True)
+    left = {(x, y, z): number for number, (x, y, z) in enumerate(distinct.tolist())}
+    cluster = np.zeros(len(distinct), np.int64)
+    count = 0
+    while left:
+        reached = [next(iter(left))]
+        cluster[left.pop(reached[0])] = count
+        while reached:
+            x, y, z = reached.pop()
+            for dx, dy, dz in neighbours:
+                near = (x + dx, y + dy, z + dz)
+                if near in left:
+                    cluster[left.pop(near)] = count
+                    reached.append(near)
+        count += 1
+    return cluster[where.ravel()]
 
 
 def consistency(

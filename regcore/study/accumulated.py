@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
 from regcore.errors import InputError, unnamed
-from regcore.io.label_tables import read_label_table
 from regcore.io.nifti import read_image, write_image
 from regcore.io.tables import write_json, write_table
 from regcore.morphometry import accumulate, value_summary, volume_histogram
-from regcore.study.followup import names_of, subject_regions
 from regcore.study.job import LOGGER
 from regcore.study.manifest import Entry, good, set_aside, write_manifest
-from regcore.study.outputs import Layout, sidecar
+from regcore.study.outputs import sidecar
+from regcore.study.regions import SubjectLabels
 from regcore.study.sessions import Visits
 from regcore.study.settings import SessionsSettings
 
 
 def accumulate_maps(
     visits: Visits,
+    labels: SubjectLabels,
     maps: Mapping[str, str],
-    atlas: Sequence[Path],
     output: Path,
-    layout: Layout,
-    labels: Mapping[str, str],
-    names: Mapping[str, str],
-    atlas_name: str,
     settings: SessionsSettings,
 ) -> None:
     """Add up the maps of the usable sessions of a subject, and tell how the sum is spread over structures.
@@ -36,18 +31,11 @@ def accumulate_maps(
     Parameters
     ----------
     visits : Visits
+    labels : SubjectLabels
     maps : mapping
         Session to its map, in the space of its image, on any grid.
-    atlas : sequence of Path
-        Folder of the atlas batch that labels the subject, where there is one.
     output : Path
         Folder for the tables and the manifest; the sum is published.
-    layout : Layout
-    labels : mapping
-        Label file of the subject, on its template.
-    names : mapping
-        Tables of label names: ``own``, ``atlas``.
-    atlas_name : str
     settings : SessionsSettings
     """
     entries: dict[str, Entry] = {} if visits.sessions else {visits.subject: visits.entry}
@@ -74,10 +62,9 @@ def accumulate_maps(
                 "SpatialReference": visits.within.reference,
             },
         )
-        named = {kind: read_label_table(table).names for kind, table in names.items()}
         tables: dict[str, list[pd.DataFrame]] = {"accumulated": [], "histograms": []}
-        for kind, region in subject_regions(visits, atlas, layout, labels, atlas_name).items():
-            known = names_of(kind, named)
+        for kind, region in labels.regions(visits).items():
+            known = labels.names_of(kind)
             for name, frame in (
                 ("accumulated", value_summary(total, region, known)),
                 ("histograms", volume_histogram(total, region, known, settings.histogram_step)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import pandas as pd
 
 from regcore.image import Image
 from regcore.io.itk import read_transform
-from regcore.io.label_tables import LABEL_COLUMNS, LabelTable, read_label_table, write_label_tables
+from regcore.io.label_tables import LABEL_COLUMNS, LabelTable, write_label_tables
 from regcore.io.nifti import read_grid, read_image, read_labels, write_image
 from regcore.io.tables import write_table
 from regcore.labels.fuse import majority_vote
@@ -20,26 +20,21 @@ from regcore.morphometry import log_jacobian, structure_means
 from regcore.resample import resample
 from regcore.study.job import LOGGER
 from regcore.study.manifest import good, located, usable, write_manifest
-from regcore.study.measure import label_maps
 from regcore.study.outputs import Layout, describe
+from regcore.study.regions import SubjectLabels
 from regcore.study.sessions import Visits
 from regcore.transforms import Chain
 
-FOREGROUND = "foreground"
 DECIMALS = 6
 CHANGES = {"volume_mm3": "volume_change_percent", "own_volume_mm3": "own_volume_change_percent"}
 
 
 def propagate_labels(
     visits: Visits,
+    labels: SubjectLabels,
     prepared: Sequence[Path],
-    atlas: Sequence[Path],
     output: Path,
-    layout: Layout,
-    labels: Mapping[str, str],
-    names: Mapping[str, str],
     labels_from: str,
-    atlas_name: str,
 ) -> None:
     """Carry labels to the sessions of a subject, each through one interpolation.
 
@@ -48,26 +43,17 @@ def propagate_labels(
     Parameters
     ----------
     visits : Visits
+    labels : SubjectLabels
     prepared : sequence of Path
         Folders of the prepared sessions.
-    atlas : sequence of Path
-        Folder of the atlas batch that labels the subject, where there is one.
     output : Path
         Folder for the table and the manifest; the labels are published.
-    layout : Layout
-    labels : mapping
-        Session to its own label file.
-    names : mapping
-        Tables of label names: ``own``, ``atlas``.
     labels_from : str
         ``first``: own labels of the first session that has any go to all others; ``all``: each session gets
-        the majority of the labels of all others.
-    atlas_name : str
-        Of the set of atlases, whose labels of the subject's template go to every session.
+        the majority of the labels of all others. What the atlases give the subject goes to every session.
     """
-    tables = {kind: read_label_table(file) for kind, file in names.items()}
-    own = dict(visits.labels(labels))
-    fused = {key: entry for key, (_, entry) in located(atlas).items()}.get(visits.subject, {})
+    own = dict(visits.labels(labels.own))
+    fused = labels.fused(visits.subject)
     images = located(prepared)
     frames = []
     for session in visits.sessions:
@@ -82,9 +68,9 @@ def propagate_labels(
                 resample(own[key], grid, Chain((visits.to_subject(key), back)), "label") for key in sources
             ]
             found = majority_vote(carried)[0]
-            table = tables.get("own", LabelTable())
+            table = labels.tables.get("own", LabelTable())
             about = f"Labels carried from {', '.join(sources)}"
-            _publish(layout.propagated(session), found, table, about)
+            _publish(labels.layout.propagated(session), found, table, about)
             if session in own:
                 reference = own[session]
                 if not reference.grid.matches(grid):
@@ -93,13 +79,13 @@ def propagate_labels(
                 frame.insert(0, "member", session)
                 frame.insert(1, "sources", len(sources))
                 frames.append(frame)
-        if fused.get("status") == "ok":
-            there = read_labels(layout.fused(visits.subject, atlas_name))
+        if fused is not None:
             _publish(
-                layout.fused(session, atlas_name),
-                resample(there, grid, back, "label"),
-                tables.get("atlas", LabelTable()),
-                f"Labels that the atlases {atlas_name} give the subject's template, carried to the session",
+                labels.layout.fused(session, labels.atlas_name),
+                resample(read_labels(fused), grid, back, "label"),
+                labels.tables.get("atlas", LabelTable()),
+                f"Labels that the atlases {labels.atlas_name} give the subject's template, carried to the "
+                "session",
             )
         LOGGER.info("%s: labels from %s", session, ", ".join(sources) or "no session")
     if frames:
@@ -116,13 +102,9 @@ def _publish(file: Path, labels: Image, table: LabelTable, about: str) -> None:
 
 def measure_sessions(
     visits: Visits,
+    labels: SubjectLabels,
     population: Path | None,
-    atlas: Sequence[Path],
     output: Path,
-    layout: Layout,
-    labels: Mapping[str, str],
-    names: Mapping[str, str],
-    atlas_name: str,
     baseline: str,
 ) -> None:
     """Measure how structures change from session to session, on the subject's template.
@@ -130,18 +112,11 @@ def measure_sessions(
     Parameters
     ----------
     visits : Visits
+    labels : SubjectLabels
     population : Path or None
         Folder of the subject's chained sessions, where there is a template of the population.
-    atlas : sequence of Path
-        Folder of the atlas batch that labels the subject, where there is one.
     output : Path
         Folder for the table and the manifest.
-    layout : Layout
-    labels : mapping
-        Own label file of the subject (on its template) and of each session.
-    names : mapping
-        Tables of label names: ``own``, ``atlas``.
-    atlas_name : str
     baseline : str
         ``first`` usable session, or the identifier of a session.
     """
@@ -149,18 +124,17 @@ def measure_sessions(
         write_manifest(output, {visits.subject: visits.entry})
         return
     chained = {} if population is None else dict(usable(population))
-    named = {kind: read_label_table(file).names for kind, file in names.items()}
-    regions = subject_regions(visits, atlas, layout, labels, atlas_name)
-    own = {session: _volumes(image) for session, image in visits.labels(labels)}
+    regions = labels.regions(visits)
+    own = {session: _volumes(image) for session, image in visits.labels(labels.own)}
     rows: list[dict[str, Any]] = []
     for session in visits.sessions:
-        maps = _jacobians(visits, session, layout if session in chained else None)
+        maps = _jacobians(visits, session, labels.layout if session in chained else None)
         for kind, region in regions.items():
             means = {name: structure_means(image, region) for name, image in maps.items()}
             growth = structure_means(Image(np.exp(maps["within"].data), region.grid), region)
             sizes = _volumes(region)
             for label in structures_of([region]):
-                known = names_of(kind, named)
+                known = labels.names_of(kind)
                 rows.append(
                     {
                         "member": session,
@@ -218,15 +192,6 @@ def with_changes(frame: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
-def subject_regions(
-    visits: Visits, atlas: Sequence[Path], layout: Layout, labels: Mapping[str, str], atlas_name: str
-) -> dict[str, Image]:
-    """Label maps on the template of a subject: its own, those of the atlases, and its foreground."""
-    fused = {key: entry for key, (_, entry) in located(atlas).items()}
-    regions = label_maps(visits.subject, visits.grid, labels, fused, layout, atlas_name)
-    return {kind: image for kind, image in regions.items() if image.data.any()} | {FOREGROUND: visits.mask}
-
-
 def _jacobians(visits: Visits, session: str, layout: Layout | None) -> dict[str, Image]:
     """Log-Jacobians on the subject's template: within and, with a population, between and overall."""
     grid = visits.grid
@@ -242,8 +207,3 @@ def _volumes(labels: Image) -> dict[int, float]:
     """Volume of every label, mm3."""
     found, counts = np.unique(labels.data[labels.data > 0], return_counts=True)
     return dict(zip(found.tolist(), (counts * labels.grid.voxel_volume).tolist(), strict=True))
-
-
-def names_of(kind: str, named: Mapping[str, Mapping[int, str]]) -> Mapping[int, str]:
-    """Names of the labels of a kind of region."""
-    return {1: FOREGROUND} if kind == FOREGROUND else named.get(kind, {})

@@ -14,7 +14,7 @@ from pathlib import Path
 from regcore import __version__
 from regcore.errors import DamagedFileError, InputError
 from regcore.kernels.parallel import set_threads
-from regcore.memory import keep_freed_memory, peak_memory_mb
+from regcore.memory import collect_rarely, keep_freed_memory, peak_memory_mb
 from regcore.study.integrity import move_aside
 
 # what the system may refuse: full disk, full quota, read-only, not permitted, name too long
@@ -67,6 +67,7 @@ def job(log: str | Path, threads: int = 1) -> Iterator[None]:
     LOGGER.addHandler(handler)
     LOGGER.setLevel(logging.INFO)
     keep_freed_memory()
+    collect_rarely()
     set_threads(threads)
     started = time.perf_counter()
     LOGGER.info("regcore %s, %d threads", __version__, threads)

@@ -66,9 +66,9 @@ class Visits:
     within: Layout
 
     @classmethod
-    def of(cls, subject: str, prepared: Path, keys: Sequence[str], within: Layout) -> Visits:
+    def of(cls, prepared: Path, keys: Sequence[str], within: Layout) -> Visits:
         """From the folder of the prepared subject and the keys of its sessions in the order of time."""
-        entry = read_manifest(prepared)[subject]
+        ((subject, entry),) = read_manifest(prepared).items()
         known = entry.get("sessions", {subject: entry})
         usable = entry["status"] == "ok"
         good_keys = tuple(key for key in keys if usable and known.get(key, {}).get("status") == "ok")

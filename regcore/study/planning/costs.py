@@ -96,9 +96,7 @@ LINEAR_NS = {"ssd": 60, "sad": 60, "ncc": 60, "lncc": 120, "mi": 120, "nmi": 120
 MODEL_FACTOR = {"greedy": 1.0, "displacement": 1.6, "velocity": 4.0, "symmetric": 8.0}
 
 
-def registration_microseconds(
-    settings: RegistrationSettings, finest_mm: float, channels: int = 0
-) -> float:
+def registration_microseconds(settings: RegistrationSettings, finest_mm: float, channels: int = 0) -> float:
     """Time that the iterations of a registration take, at each voxel of the fixed image.
 
     Levels may end early, linear ones often do; this is the most.

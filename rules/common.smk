@@ -76,6 +76,16 @@ def prepared(keys):
     return [f"{WORK}/{folder}" for folder in PLAN.prepared(keys)]
 
 
+def memory(job):
+    """Resource function: memory of a job, named by rule and wildcards as its benchmark file is."""
+    return lambda wildcards, attempt: PLAN.memory_mb(job.format(**wildcards), attempt)
+
+
+def minutes(job):
+    """Resource function: run time of a job, named by rule and wildcards as its benchmark file is."""
+    return lambda wildcards, attempt: PLAN.minutes(job.format(**wildcards), attempt)
+
+
 wildcard_constraints:
     batch=r"[A-Za-z0-9+_-]+",
     key=r"[A-Za-z0-9+_-]+",

@@ -21,8 +21,8 @@ rule given_template:
         "environment.yaml"
     threads: STUDY.threads
     resources:
-        mem_mb=lambda wildcards, attempt: PLAN.memory_mb(attempt),
-        runtime=lambda wildcards, attempt: PLAN.minutes(attempt),
+        mem_mb=memory("given_template/all"),
+        runtime=minutes("given_template/all"),
     params:
         regcore=PLAN.version,
         fingerprint=fingerprint(PLAN.given),
@@ -49,8 +49,8 @@ rule start_batch:
         "environment.yaml"
     threads: STUDY.threads
     resources:
-        mem_mb=lambda wildcards, attempt: PLAN.memory_mb(attempt),
-        runtime=lambda wildcards, attempt: PLAN.minutes(attempt),
+        mem_mb=memory("start_batch/{batch}"),
+        runtime=minutes("start_batch/{batch}"),
     params:
         regcore=PLAN.version,
         fingerprint=lambda wildcards: fingerprint(PLAN.overrides_of(wildcards.batch)),
@@ -79,8 +79,8 @@ rule hold_template:
         "environment.yaml"
     threads: STUDY.threads
     resources:
-        mem_mb=lambda wildcards, attempt: PLAN.memory_mb(attempt),
-        runtime=lambda wildcards, attempt: PLAN.minutes(attempt),
+        mem_mb=memory("hold_template/{iteration}"),
+        runtime=minutes("hold_template/{iteration}"),
     params:
         regcore=PLAN.version,
         stage=lambda wildcards: PLAN.stage_name(wildcards.iteration),
@@ -110,8 +110,8 @@ if STUDY.template.frozen:
             "environment.yaml"
         threads: STUDY.threads
         resources:
-            mem_mb=lambda wildcards, attempt: PLAN.memory_mb(attempt),
-            runtime=lambda wildcards, attempt: PLAN.minutes(attempt),
+            mem_mb=memory("publish_given/all"),
+            runtime=minutes("publish_given/all"),
         params:
             regcore=PLAN.version,
             fingerprint=fingerprint(PLAN.layout, PLAN.given, STUDY.dataset, PLAN.strata),

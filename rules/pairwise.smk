@@ -16,8 +16,8 @@ rule pairwise_batch:
         "environment.yaml"
     threads: STUDY.threads
     resources:
-        mem_mb=lambda wildcards, attempt: PLAN.memory_mb(attempt),
-        runtime=lambda wildcards, attempt: PLAN.minutes(attempt),
+        mem_mb=memory("pairwise_batch/{batch}"),
+        runtime=minutes("pairwise_batch/{batch}"),
     params:
         regcore=PLAN.version,
         fingerprint=fingerprint(PLAN.layout, STUDY.prepare, STUDY.pairwise.registration),

@@ -19,8 +19,8 @@ rule publish_qc:
     conda:
         "environment.yaml"
     resources:
-        mem_mb=500,
-        runtime=5,
+        mem_mb=memory("publish_qc/all"),
+        runtime=minutes("publish_qc/all"),
     params:
         regcore=PLAN.version,
     script:
@@ -44,8 +44,8 @@ rule population_batch:
         "environment.yaml"
     threads: STUDY.threads
     resources:
-        mem_mb=lambda wildcards, attempt: PLAN.memory_mb(attempt),
-        runtime=lambda wildcards, attempt: PLAN.minutes(attempt),
+        mem_mb=memory("population_batch/{batch}"),
+        runtime=minutes("population_batch/{batch}"),
     params:
         regcore=PLAN.version,
         fingerprint=fingerprint(PLAN.layout, STUDY.population),
@@ -71,8 +71,8 @@ rule publish_template:
         "environment.yaml"
     threads: STUDY.threads
     resources:
-        mem_mb=lambda wildcards, attempt: PLAN.memory_mb(attempt),
-        runtime=lambda wildcards, attempt: PLAN.minutes(attempt),
+        mem_mb=memory("publish_template/all"),
+        runtime=minutes("publish_template/all"),
     params:
         regcore=PLAN.version,
         fingerprint=fingerprint(PLAN.layout, STUDY.dataset, PLAN.strata),

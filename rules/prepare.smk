@@ -19,8 +19,8 @@ rule warm_cache:
         "environment.yaml"
     threads: STUDY.threads
     resources:
-        mem_mb=lambda wildcards, attempt: 1500 * attempt,
-        runtime=lambda wildcards, attempt: 10 * attempt,
+        mem_mb=memory("warm_cache/all"),
+        runtime=minutes("warm_cache/all"),
     # no version among its parameters: Snakemake looks at no job behind one that runs again, and would pass over
     # all that another version has to make anew, because they take this file as ancient
     script:
@@ -43,8 +43,8 @@ rule prepare_batch:
         "environment.yaml"
     threads: STUDY.threads
     resources:
-        mem_mb=lambda wildcards, attempt: PLAN.memory_mb(attempt),
-        runtime=lambda wildcards, attempt: PLAN.minutes(attempt),
+        mem_mb=memory("prepare_batch/{batch}"),
+        runtime=minutes("prepare_batch/{batch}"),
     params:
         regcore=PLAN.version,
         fingerprint=lambda wildcards: fingerprint(

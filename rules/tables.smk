@@ -21,8 +21,8 @@ rule measure_batch:
         "environment.yaml"
     threads: STUDY.threads
     resources:
-        mem_mb=lambda wildcards, attempt: PLAN.memory_mb(attempt),
-        runtime=lambda wildcards, attempt: PLAN.minutes(attempt),
+        mem_mb=memory("measure_batch/{batch}"),
+        runtime=minutes("measure_batch/{batch}"),
     params:
         regcore=PLAN.version,
         fingerprint=fingerprint(PLAN.layout, STUDY.tables),
@@ -75,8 +75,8 @@ rule collect_tables:
     conda:
         "environment.yaml"
     resources:
-        mem_mb=lambda wildcards, attempt: PLAN.memory_mb(attempt),
-        runtime=lambda wildcards, attempt: PLAN.minutes(attempt),
+        mem_mb=memory("collect_tables/all"),
+        runtime=minutes("collect_tables/all"),
     params:
         regcore=PLAN.version,
         tables=PLAN.tables,
@@ -99,8 +99,8 @@ rule collect_runtime:
     conda:
         "environment.yaml"
     resources:
-        mem_mb=500,
-        runtime=10,
+        mem_mb=memory("collect_runtime/all"),
+        runtime=minutes("collect_runtime/all"),
     params:
         regcore=PLAN.version,
         fingerprint=fingerprint(PLAN.layout),

@@ -1,7 +1,7 @@
-"""What a job takes, from the size of its images and what it does: constants that were measured, and how they grow.
+"""What a job takes: constants that were measured, and how they grow with the images and what is done to them.
 
-Measured on one thread of an AMD EPYC, 24 heads of 1.3 million voxels, 2026-11-22; `docs/performance.md` says how
-near they come. Memory is what jobs took and a sixth more, so that a job fits into what it asks for.
+Measured on one thread of an AMD EPYC, 24 heads of 1.3 million voxels, 2026-11-22; `docs/performance.md` says
+how near they come. Memory is what jobs took and a sixth more, so that a job fits into what it asks for.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ class Rate:
         Of each image that the job works on.
     """
 
-    megabytes: float = 240
+    megabytes: float = 250
     bytes_per_voxel: float = 0
-    seconds: float = 2
+    seconds: float = 1.7
     microseconds_per_voxel: float = 0
 
     def cost(self, voxels: float, images: float = 1, more_microseconds: float = 0) -> Cost:
@@ -68,6 +68,7 @@ RATES = {
     "centre_batch": Rate(220, 120, 1.5, 0.3),
     "register_linear": Rate(230, 135, 1.5, 0.6),
     "register_deformable": Rate(300, 250, 1.5, 1.1),
+    "gather_first": Rate(230, 110, 1.5, 0.5),
     "gather_template": Rate(230, 210, 1.5, 0.8),
     "population_batch": Rate(290, 255, 2.0, 1.15),
     "measure_batch": Rate(280, 80, 2.5, 0.65),
@@ -75,7 +76,7 @@ RATES = {
     "publish_template": Rate(200, 170, 1.8, 0.4),
     "measure_influence": Rate(210, 240, 1.8, 0.2),
     "stratum_template": Rate(210, 260, 1.8, 0.25),
-    "template_labels": Rate(200, 60, 1.5, 0.05),
+    "template_labels": Rate(200, 60, 1.5, 0.03),
     "atlas_batch": Rate(300, 160, 1.6, 0.6),
     "validate_atlas": Rate(300, 200, 1.6, 1.2),
     "atlas_priors": Rate(270, 90, 1.6, 0.45),
@@ -84,11 +85,6 @@ RATES = {
     "statistics_design": Rate(450, 150, 10.0),
 }
 """By rule; registrations of the template's linear and deformable stages apart."""
-
-PLAIN_BYTES = 8
-"""Of a label map that is fused by counting."""
-SHEET_MB = 0.8
-"""Of a member's pictures in the report."""
 
 # nanoseconds a voxel and iteration of a level, one processor
 ITERATION_NS = {"ssd": 50, "sad": 50, "ncc": 55, "lncc": 60, "mi": 75, "nmi": 75, "ecc": 75, "mind": 170}
@@ -111,7 +107,8 @@ def registration_microseconds(settings: RegistrationSettings, finest_mm: float, 
 
     Examples
     --------
-    >>> settings = RegistrationSettings.from_dict({"linear": [], "deformable": {"shrink": [2, 1], "iterations": [8, 9]}})
+    >>> levels = {"shrink": [2, 1], "iterations": [8, 9]}
+    >>> settings = RegistrationSettings.from_dict({"linear": [], "deformable": levels})
     >>> registration_microseconds(settings, 1.0)
     0.6
     """
@@ -120,7 +117,7 @@ def registration_microseconds(settings: RegistrationSettings, finest_mm: float, 
         work = sum(count / shrink**3 for shrink, count in zip(stage.shrink, stage.iterations, strict=True))
         found += LINEAR_NS[stage.metric] * work
     if settings.deformable is not None:
-        stage = settings.deformable
-        work = sum(count / shrink**3 for shrink, count in stage.levels(finest_mm))
-        found += ITERATION_NS[stage.metric] * MODEL_FACTOR[stage.model] * work
+        last = settings.deformable
+        work = sum(count / shrink**3 for shrink, count in last.levels(finest_mm))
+        found += ITERATION_NS[last.metric] * MODEL_FACTOR[last.model] * work
     return found * (1 + channels) / 1e3

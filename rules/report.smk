@@ -107,6 +107,7 @@ rule make_report:
         designs=PLAN.designs,
         strata=PLAN.strata,
         overrides=PLAN.override_rows,
+        disk_mb=PLAN.disk_mb,
     script:
         "../scripts/make_report.py"
 

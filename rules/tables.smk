@@ -105,5 +105,6 @@ rule collect_runtime:
         regcore=PLAN.version,
         fingerprint=fingerprint(PLAN.layout),
         layout=PLAN.layout,
+        expected=PLAN.costs,
     script:
         "../scripts/collect_runtime.py"

@@ -90,7 +90,7 @@ def _command(folder: Path, cohort: str, members: int, batch_size: int | None) ->
         "targets": ["template", "population", "tables", "report"],
         # images that are alike are told from outliers by noise alone
         "qc": {"rule": "none"},
-        "template": {"name": "Scale", "stop_mm": 1e-6, "stages": STAGES[cohort]},
+        "template": {"name": "Scale", "stop_mm": 0.000001, "stages": STAGES[cohort]},
     } | ({"batch_size": batch_size} if batch_size else {})
     settings = folder / f"config-{batch_size or 'usual'}.json"
     settings.write_text(json.dumps(config))

@@ -123,7 +123,9 @@ def test_plan_of_a_template(table: Path) -> None:
         "consistency",
     ]
     assert len(plan.iterations) == len(plan.study.template.iterations)
-    assert plan.memory_mb(2) == pytest.approx(2 * plan.memory_mb(1), abs=1)
+    job = "register_batch/01_sub-01"
+    assert plan.memory_mb(job, 3) == 2 * plan.memory_mb(job, 2) == 4 * plan.memory_mb(job, 1)
+    assert plan.minutes(job, 2) == 2 * plan.minutes(job, 1)
 
 
 def test_plan_batches(table: Path) -> None:

@@ -64,13 +64,14 @@ class Rate:
 SMALL = Rate()
 RATES = {
     "warm_cache": Rate(620, 0, 100),
-    "prepare_batch": Rate(210, 45, 1.5, 0.3),
-    "centre_batch": Rate(220, 120, 1.5, 0.3),
-    "register_linear": Rate(230, 135, 1.5, 0.6),
-    "register_deformable": Rate(300, 250, 1.5, 1.1),
-    "gather_first": Rate(230, 110, 1.5, 0.5),
-    "gather_template": Rate(230, 210, 1.5, 0.8),
-    "population_batch": Rate(290, 255, 2.0, 1.15),
+    "prepare_batch": Rate(185, 65, 1.1, 0.55),
+    "centre_batch": Rate(250, 92, 1.5, 0.3),
+    "register_linear": Rate(300, 108, 1.5, 0.6),
+    "register_deformable": Rate(340, 230, 1.5, 1.1),
+    "gather_first": Rate(310, 45, 1.5, 0.5),
+    "gather_linear": Rate(300, 118, 1.5, 1.0),
+    "gather_template": Rate(290, 165, 1.5, 1.1),
+    "population_batch": Rate(300, 235, 2.0, 1.15),
     "measure_batch": Rate(280, 80, 2.5, 0.65),
     "morphometry_batch": Rate(210, 40, 1.5, 0.15),
     "publish_template": Rate(200, 170, 1.8, 0.4),
@@ -87,9 +88,11 @@ RATES = {
 """By rule; registrations of the template's linear and deformable stages apart."""
 
 # nanoseconds a voxel and iteration of a level, one processor
-ITERATION_NS = {"ssd": 50, "sad": 50, "ncc": 55, "lncc": 60, "mi": 75, "nmi": 75, "ecc": 75, "mind": 170}
+ITERATION_NS = {"ssd": 55, "sad": 50, "ncc": 55, "lncc": 60, "mi": 78, "nmi": 75, "ecc": 75, "mind": 195}
 LINEAR_NS = {"ssd": 60, "sad": 60, "ncc": 60, "lncc": 120, "mi": 120, "nmi": 120, "ecc": 120, "mind": 240}
-MODEL_FACTOR = {"greedy": 1.0, "displacement": 1.6, "velocity": 4.0, "symmetric": 8.0}
+MODEL_FACTOR = {"greedy": 1.0, "displacement": 1.3, "velocity": 6.5, "symmetric": 11.0}
+# bytes a voxel that a model holds beyond the first
+MODEL_BYTES = {"greedy": 0, "displacement": 60, "velocity": 100, "symmetric": 220}
 
 
 def registration_microseconds(settings: RegistrationSettings, finest_mm: float, channels: int = 0) -> float:

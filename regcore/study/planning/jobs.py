@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from regcore.study.planning.costs import RATES, SMALL, Cost, registration_microseconds
+from regcore.study.planning.costs import MODEL_BYTES, RATES, SMALL, Cost, registration_microseconds
 from regcore.study.settings import TemplateStage
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ def _register(plan: Plan, stage: TemplateStage, voxels: float, images: int) -> C
     metrics = {each.metric for each in (*settings.linear, settings.deformable) if each is not None}
     metrics |= {channel.metric for channel in channels.values() if channel.metric}
     further = CHANNEL_BYTES * len(channels) + DESCRIPTOR_BYTES * ("mind" in metrics)
+    further += 0 if settings.deformable is None else MODEL_BYTES[settings.deformable.model]
     rate = replace(rate, bytes_per_voxel=rate.bytes_per_voxel + further)
     more = registration_microseconds(settings, min(plan.largest.spacing), len(channels))
     return rate.cost(voxels, images, more)
@@ -81,12 +82,12 @@ def _template(plan: Plan) -> Iterator[tuple[str, Cost]]:
     voxels, members, batches = plan.template_voxels, len(plan.members), len(plan.batches)
     given = plan.study.template.given is not None
     frozen = plan.study.template.frozen is not None
-    gather = RATES["gather_template"].cost(voxels, 1 + batches / 20)
+    gathers = 1 + batches / 20
     if given:
         yield "given_template/all", RATES["publish_template"].cost(voxels)
     else:
         yield "template_grid/all", _gathering(plan)
-        yield "gather_template/00", RATES["gather_first"].cost(voxels, 1 + batches / 20)
+        yield "gather_template/00", RATES["gather_first"].cost(voxels, gathers)
     for batch, each in plan.batches.items():
         start = RATES["centre_batch"].cost(voxels, len(each))
         yield f"{'start' if given else 'centre'}_batch/{batch}", start
@@ -97,9 +98,11 @@ def _template(plan: Plan) -> Iterator[tuple[str, Cost]]:
             yield f"{rule}/{batch}", RATES[rule].cost(voxels, len(each))
     for iteration in plan.iterations:
         held = iteration in plan.held_iterations
-        yield f"{'hold' if held else 'gather'}_template/{iteration}", gather
+        linear = plan.stage(iteration).registration.deformable is None
+        rate = RATES["gather_linear" if linear else "gather_template"]
+        yield f"{'hold' if held else 'gather'}_template/{iteration}", rate.cost(voxels, gathers)
     yield "publish_qc/all", SMALL.cost(0)
-    publish = RATES["publish_template"].cost(voxels, 1 + batches / 20)
+    publish = RATES["publish_template"].cost(voxels, gathers)
     yield f"publish_{'given' if frozen else 'template'}/all", publish
     if plan.measures_influence:
         yield "measure_influence/all", RATES["measure_influence"].cost(voxels, members)

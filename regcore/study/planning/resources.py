@@ -16,8 +16,8 @@ from regcore.study.planning.template import TemplatePlan
 HEADERS_READ = 5
 UNKNOWN = Grid((100, 100, 100), np.diag([2.0, 2.0, 2.0, 1.0]))
 """What an image is taken for whose header cannot be read before the run."""
-TEMPLATE_SHARE = 1.25
-"""Voxels of a template's grid over those of an image: there is room around every foreground."""
+ROOM = 8
+"""Voxels that a template's grid has more along an axis than an image: there is room around every foreground."""
 
 # bytes a voxel of the template: a transform, a warped image, a log-Jacobian
 TRANSFORM_BYTES, WARPED_BYTES, JACOBIAN_BYTES = 12, 2, 3
@@ -54,8 +54,9 @@ class ResourcesPlan(PairsPlan, LabellingPlan, TemplatePlan):
     def template_voxels(self) -> float:
         """Voxels that the template will have, about."""
         wanted, found = self.study.template.spacing_mm, self.largest.spacing
-        finer = 1.0 if wanted is None else float(np.prod(found / wanted))
-        return TEMPLATE_SHARE * self.voxels * finer
+        counts = np.array([n for n in self.largest.shape if n > 1])
+        finer = 1.0 if wanted is None else found[np.array(self.largest.shape) > 1] / wanted
+        return float(np.prod(counts * finer + ROOM))
 
     @property
     def disk_mb(self) -> float:

@@ -41,12 +41,15 @@ class Rate:
         Of a job that works on no image.
     microseconds_per_voxel : float
         Of each image that the job works on.
+    seconds_per_image : float
+        Of an image of no size.
     """
 
     megabytes: float = 250
     bytes_per_voxel: float = 0
     seconds: float = 1.7
     microseconds_per_voxel: float = 0
+    seconds_per_image: float = 0
 
     def cost(self, voxels: float, images: float = 1, more_microseconds: float = 0) -> Cost:
         """Cost of a job on so many images of so many voxels, with so much more to do at each voxel.
@@ -57,17 +60,18 @@ class Rate:
         Cost(seconds=5.0, memory_mb=400.0)
         """
         million = voxels / 1e6
-        each = self.microseconds_per_voxel + more_microseconds
-        return Cost(self.seconds + images * million * each, self.megabytes + self.bytes_per_voxel * million)
+        each = million * (self.microseconds_per_voxel + more_microseconds) + self.seconds_per_image
+        return Cost(self.seconds + images * each, self.megabytes + self.bytes_per_voxel * million)
 
 
 SMALL = Rate()
 RATES = {
     "warm_cache": Rate(620, 0, 100),
+    "template_grid": Rate(205, 0, 1.6),
     "prepare_batch": Rate(185, 65, 1.1, 0.55),
     "centre_batch": Rate(250, 92, 1.5, 0.3),
-    "register_linear": Rate(300, 108, 1.5, 0.6),
-    "register_deformable": Rate(340, 230, 1.5, 1.1),
+    "register_linear": Rate(300, 108, 1.5, 0.55, 0.1),
+    "register_deformable": Rate(340, 230, 1.5, 1.05, 0.1),
     "gather_first": Rate(310, 45, 1.5, 0.5),
     "gather_linear": Rate(300, 118, 1.5, 1.0),
     "gather_template": Rate(290, 165, 1.5, 1.1),

@@ -86,7 +86,7 @@ def _template(plan: Plan) -> Iterator[tuple[str, Cost]]:
     if given:
         yield "given_template/all", RATES["publish_template"].cost(voxels)
     else:
-        yield "template_grid/all", _gathering(plan)
+        yield "template_grid/all", RATES["template_grid"].cost(0)
         yield "gather_template/00", RATES["gather_first"].cost(voxels, gathers)
     for batch, each in plan.batches.items():
         start = RATES["centre_batch"].cost(voxels, len(each))

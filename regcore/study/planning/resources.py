@@ -17,7 +17,7 @@ HEADERS_READ = 5
 UNKNOWN = Grid((100, 100, 100), np.diag([2.0, 2.0, 2.0, 1.0]))
 """What an image is taken for whose header cannot be read before the run."""
 ROOM = 8
-"""Voxels that a template's grid has more along an axis than an image: there is room around every foreground."""
+"""Voxels that a template's grid has more along an axis than an image, around every foreground."""
 
 # bytes a voxel of the template: a transform, a warped image, a log-Jacobian
 TRANSFORM_BYTES, WARPED_BYTES, JACOBIAN_BYTES = 12, 2, 3

@@ -71,7 +71,7 @@ rule atlas_batch:
             for folder in PLAN.atlas_population(PLAN.atlas_batches[wildcards.batch])
         ],
         library=[f"{WORK}/{folder}" for folder in PLAN.folders("template_library")],
-        labels=PLAN.atlas_labels,
+        labels=fetched(PLAN.atlas_labels),
     output:
         directory(f"{WORK}/atlas/{{batch}}"),
     log:
@@ -105,7 +105,7 @@ rule validate_atlas:
             f"{WORK}/{folder}" for folder in PLAN.atlas_population([wildcards.key])
         ],
         library=[f"{WORK}/{folder}" for folder in PLAN.folders("template_library")],
-        labels=PLAN.atlas_labels,
+        labels=fetched(PLAN.atlas_labels),
     output:
         directory(f"{WORK}/validation/{{key}}"),
     log:
@@ -135,7 +135,7 @@ rule atlas_priors:
         prepared=[f"{WORK}/{folder}" for folder in PLAN.atlas_prepared([])],
         population=[f"{WORK}/{folder}" for folder in PLAN.atlas_population([])],
         template=TEMPLATE,
-        labels=PLAN.atlas_labels,
+        labels=fetched(PLAN.atlas_labels),
     output:
         labels=PRIORS["labels"],
         confidence=PRIORS["confidence"],

@@ -33,7 +33,7 @@ rule population_batch:
         registered=f"{WORK}/register/{PLAN.last}/{{batch}}",
         template=f"{WORK}/template/{PLAN.last}",
         weights=f"{RESULTS}/qc.tsv",
-        labels=lambda wildcards: PLAN.labels_of(wildcards.batch),
+        labels=lambda wildcards: fetched(PLAN.labels_of(wildcards.batch)),
     output:
         directory(f"{WORK}/population/{{batch}}"),
     log:

@@ -29,7 +29,7 @@ rule warm_cache:
 
 rule prepare_batch:
     input:
-        images=lambda wildcards: PLAN.images_of(wildcards.batch),
+        images=lambda wildcards: fetched(PLAN.images_of(wildcards.batch)),
         cache=WARM,
     output:
         directory(f"{WORK}/prepared/{{batch}}"),

@@ -121,7 +121,9 @@ use rule population_batch as subject_sessions with:
         prepared=lambda wildcards: prepared(PLAN.subjects[wildcards.subject].keys),
         registered=f"{SUBJECT}/register/{PLAN.last_session}/all",
         template=f"{SUBJECT}/template/{PLAN.last_session}",
-        labels=lambda wildcards: PLAN.subjects[wildcards.subject].labels.values(),
+        labels=lambda wildcards: fetched(
+            PLAN.subjects[wildcards.subject].labels.values()
+        ),
     output:
         directory(f"{WORK}/sessions/{{subject}}"),
     log:
@@ -233,7 +235,9 @@ rule propagate_labels:
         atlas=lambda wildcards: expand(
             f"{WORK}/{{folder}}", folder=PLAN.subject_atlas(wildcards.subject)
         ),
-        labels=lambda wildcards: PLAN.subjects[wildcards.subject].labels.values(),
+        labels=lambda wildcards: fetched(
+            PLAN.subjects[wildcards.subject].labels.values()
+        ),
     output:
         directory(f"{WORK}/propagated/{{subject}}"),
     log:
@@ -265,11 +269,13 @@ rule propagate_labels:
 rule accumulate_maps:
     input:
         member=f"{WORK}/prepared/{{subject}}",
-        maps=lambda wildcards: PLAN.subjects[wildcards.subject].maps.values(),
+        maps=lambda wildcards: fetched(PLAN.subjects[wildcards.subject].maps.values()),
         atlas=lambda wildcards: expand(
             f"{WORK}/{{folder}}", folder=PLAN.subject_atlas(wildcards.subject)
         ),
-        labels=lambda wildcards: PLAN.subjects[wildcards.subject].labels.values(),
+        labels=lambda wildcards: fetched(
+            PLAN.subjects[wildcards.subject].labels.values()
+        ),
     output:
         directory(f"{WORK}/accumulated/{{subject}}"),
     log:
@@ -306,7 +312,9 @@ rule measure_sessions:
         atlas=lambda wildcards: expand(
             f"{WORK}/{{folder}}", folder=PLAN.subject_atlas(wildcards.subject)
         ),
-        labels=lambda wildcards: PLAN.subjects[wildcards.subject].labels.values(),
+        labels=lambda wildcards: fetched(
+            PLAN.subjects[wildcards.subject].labels.values()
+        ),
     output:
         directory(f"{WORK}/followed/{{subject}}"),
     log:

@@ -9,7 +9,7 @@ rule measure_batch:
         atlas=lambda wildcards: expand(
             f"{WORK}/atlas/{{batch}}", batch=PLAN.atlas_folders(wildcards.batch)
         ),
-        labels=lambda wildcards: PLAN.labels_of(wildcards.batch),
+        labels=lambda wildcards: fetched(PLAN.labels_of(wildcards.batch)),
         regions=list(PLAN.template_labels.values()),
     output:
         directory(f"{WORK}/measured/{{batch}}"),

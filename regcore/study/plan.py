@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -63,8 +63,14 @@ class Plan(ResourcesPlan):
                 )
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Plan:
+    def from_config(cls, config: Mapping[str, Any], stored: Callable[[str], str] | None = None) -> Plan:
         """Plan of a configuration; relative paths start at the working folder.
+
+        Parameters
+        ----------
+        config : mapping
+        stored : callable, optional
+            Path of the local copy of an object in a store (see `read_cohort`).
 
         Raises
         ------
@@ -81,6 +87,7 @@ class Plan(ResourcesPlan):
             entities=cohort.entities,
             masks_from=cohort.masks_from,
             channels=list(cohort.channels),
+            stored=stored,
         )
         for key, text in (
             ("cohort.label_names", cohort.label_names),

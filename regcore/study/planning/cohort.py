@@ -32,7 +32,7 @@ def chunk(items: Sequence[Any], size: int, names: Sequence[str], prefix: str) ->
     >>> chunk([1, 2], 1, ["a", "b"], "b")
     {'a': [1], 'b': [2]}
     """
-    if size == 1:
+    if size <= 1:
         return {name: [item] for name, item in zip(names, items, strict=True)}
     starts = range(0, len(items), size)
     return {

@@ -3,6 +3,7 @@ PYTHON ?= python3
 CORES ?= $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 PYTEST_ARGS ?=
 CASES ?= 100000
+CONFIG ?= study.yaml
 # LOCKED=no installs what pyproject.toml allows instead of the locked versions
 LOCKED ?= yes
 
@@ -19,7 +20,7 @@ PYTHON_FILES := regcore scripts tests benchmarks requirements
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH :=
 
-.PHONY: help install demo test validate lint audit sbom lock fuzz format bench clean distclean
+.PHONY: help install demo test validate lint audit sbom lock fuzz format estimate bench clean distclean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -61,7 +62,10 @@ $(VENV)/installed-lint: $(VENV)/installed
 	$(PIP) install --editable ".[$(RUNTIME),test,lint]"
 	@touch $@
 
-$(VENV)/installed-bench: $(VENV)/installed
+$(VENV)/installed-estimate: $(VENV)/installed ## tell what the study CONFIG=study.yaml will take: jobs, core hours, memory, disk
+	$(BIN)/python -m regcore.study.estimate config.yaml $(CONFIG)
+
+bench: $(VENV)/installed
 	$(PIP) install --editable ".[$(RUNTIME),bench]"
 	@touch $@
 

@@ -32,6 +32,11 @@ include: "rules/statistics.smk"
 include: "rules/report.smk"
 
 
+if STUDY.upload_to:
+
+    include: "rules/upload.smk"
+
+
 localrules:
     all,
     pairwise,
@@ -48,6 +53,7 @@ rule all:
     default_target: True
     input:
         EVERYTHING,
+        rules.upload_results.output if STUDY.upload_to else [],
         STRICT,
 
 

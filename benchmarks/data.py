@@ -115,6 +115,11 @@ def brains() -> list[Subject]:
     ]
 
 
+def hippocampi() -> list[Subject]:
+    """The 40 crops of ``hippocampus`` with their two labels, by name."""
+    return _images_and_labels(data_folder() / "hippocampus")
+
+
 def pairs(row: Row, made: Path, count: int | None = None) -> list[Pair]:
     """Pairs of a row, always the same ones in the same order.
 

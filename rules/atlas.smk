@@ -16,8 +16,8 @@ rule prepare_atlas:
         "environment.yaml"
     threads: STUDY.threads
     resources:
-        mem_mb=lambda wildcards, attempt: PLAN.memory_mb(attempt),
-        runtime=lambda wildcards, attempt: PLAN.minutes(attempt),
+        mem_mb=memory("prepare_atlas/{atlas}"),
+        runtime=minutes("prepare_atlas/{atlas}"),
     params:
         regcore=PLAN.version,
         fingerprint=fingerprint(
@@ -48,8 +48,8 @@ rule register_library:
         "environment.yaml"
     threads: STUDY.threads
     resources:
-        mem_mb=lambda wildcards, attempt: PLAN.memory_mb(attempt),
-        runtime=lambda wildcards, attempt: PLAN.minutes(attempt, len(PLAN.atlases)),
+        mem_mb=memory("register_library/{key}"),
+        runtime=minutes("register_library/{key}"),
     params:
         regcore=PLAN.version,
         fingerprint=fingerprint(PLAN.layout, STUDY.atlas.carrying),
@@ -71,7 +71,7 @@ rule atlas_batch:
             for folder in PLAN.atlas_population(PLAN.atlas_batches[wildcards.batch])
         ],
         library=[f"{WORK}/{folder}" for folder in PLAN.folders("template_library")],
-        labels=PLAN.atlas_labels,
+        labels=fetched(PLAN.atlas_labels),
     output:
         directory(f"{WORK}/atlas/{{batch}}"),
     log:
@@ -82,8 +82,8 @@ rule atlas_batch:
         "environment.yaml"
     threads: STUDY.threads
     resources:
-        mem_mb=lambda wildcards, attempt: PLAN.memory_mb(attempt, PLAN.candidates),
-        runtime=lambda wildcards, attempt: PLAN.minutes(attempt, PLAN.ways),
+        mem_mb=memory("atlas_batch/{batch}"),
+        runtime=minutes("atlas_batch/{batch}"),
     params:
         regcore=PLAN.version,
         fingerprint=fingerprint(PLAN.layout, STUDY.atlas.labelling),
@@ -105,7 +105,7 @@ rule validate_atlas:
             f"{WORK}/{folder}" for folder in PLAN.atlas_population([wildcards.key])
         ],
         library=[f"{WORK}/{folder}" for folder in PLAN.folders("template_library")],
-        labels=PLAN.atlas_labels,
+        labels=fetched(PLAN.atlas_labels),
     output:
         directory(f"{WORK}/validation/{{key}}"),
     log:
@@ -116,8 +116,8 @@ rule validate_atlas:
         "environment.yaml"
     threads: STUDY.threads
     resources:
-        mem_mb=lambda wildcards, attempt: PLAN.memory_mb(attempt, PLAN.candidates),
-        runtime=lambda wildcards, attempt: PLAN.minutes(attempt, PLAN.ways),
+        mem_mb=memory("validate_atlas/{key}"),
+        runtime=minutes("validate_atlas/{key}"),
     params:
         regcore=PLAN.version,
         fingerprint=fingerprint(PLAN.layout, STUDY.atlas),
@@ -135,7 +135,7 @@ rule atlas_priors:
         prepared=[f"{WORK}/{folder}" for folder in PLAN.atlas_prepared([])],
         population=[f"{WORK}/{folder}" for folder in PLAN.atlas_population([])],
         template=TEMPLATE,
-        labels=PLAN.atlas_labels,
+        labels=fetched(PLAN.atlas_labels),
     output:
         labels=PRIORS["labels"],
         confidence=PRIORS["confidence"],
@@ -148,8 +148,8 @@ rule atlas_priors:
         "environment.yaml"
     threads: STUDY.threads
     resources:
-        mem_mb=lambda wildcards, attempt: PLAN.memory_mb(attempt, len(PLAN.atlases)),
-        runtime=lambda wildcards, attempt: PLAN.minutes(attempt),
+        mem_mb=memory("atlas_priors/all"),
+        runtime=minutes("atlas_priors/all"),
     params:
         regcore=PLAN.version,
         fingerprint=fingerprint(PLAN.layout, STUDY.atlas.labelling),

@@ -3,7 +3,7 @@
 
 rule measure_influence:
     input:
-        prepared=expand(f"{WORK}/prepared/{{key}}", key=PLAN.keys),
+        prepared=prepared(PLAN.keys),
         population=expand(f"{WORK}/population/{{batch}}", batch=PLAN.batches),
         template=TEMPLATE,
     output:
@@ -16,8 +16,8 @@ rule measure_influence:
         "environment.yaml"
     threads: STUDY.threads
     resources:
-        mem_mb=lambda wildcards, attempt: PLAN.memory_mb(attempt),
-        runtime=lambda wildcards, attempt: PLAN.minutes(attempt),
+        mem_mb=memory("measure_influence/all"),
+        runtime=minutes("measure_influence/all"),
     params:
         regcore=PLAN.version,
         fingerprint=fingerprint(PLAN.layout),
@@ -29,7 +29,7 @@ rule measure_influence:
 
 rule stratum_template:
     input:
-        prepared=expand(f"{WORK}/prepared/{{key}}", key=PLAN.keys),
+        prepared=prepared(PLAN.keys),
         population=expand(f"{WORK}/population/{{batch}}", batch=PLAN.batches),
         template=TEMPLATE,
     output:
@@ -45,8 +45,8 @@ rule stratum_template:
         "environment.yaml"
     threads: STUDY.threads
     resources:
-        mem_mb=lambda wildcards, attempt: PLAN.memory_mb(attempt),
-        runtime=lambda wildcards, attempt: PLAN.minutes(attempt),
+        mem_mb=memory("stratum_template/{number}"),
+        runtime=minutes("stratum_template/{number}"),
     params:
         regcore=PLAN.version,
         fingerprint=lambda wildcards: fingerprint(

@@ -16,8 +16,23 @@ from regcore.errors import InputError
 from regcore.io.limits import set_largest_image
 from regcore.study import Plan, fingerprint
 
+STORED = {}
+
+
+def stored(address):
+    """Local copy of an object in a store; Snakemake fetches it for the rules that name it."""
+    path = storage(address)
+    STORED[str(path)] = path
+    return str(path)
+
+
+def fetched(files):
+    """Files as inputs of a rule, objects in a store by their address."""
+    return [STORED.get(str(file), file) for file in files]
+
+
 try:
-    PLAN = Plan.from_config(config)
+    PLAN = Plan.from_config(config, stored)
     if workflow.is_main_process:
         PLAN.check_designs()
 except InputError as error:
@@ -69,6 +84,21 @@ EVERYTHING = [
     for path in paths
 ] + [f"{RESULTS}/dataset_description.json", f"{RESULTS}/quarantine.tsv"]
 STRICT = [f"{WORK}/strict.json"] if STUDY.strict else []
+
+
+def prepared(keys):
+    """Folders of the prepared images of these members."""
+    return [f"{WORK}/{folder}" for folder in PLAN.prepared(keys)]
+
+
+def memory(job):
+    """Resource function: memory of a job, named by rule and wildcards as its benchmark file is."""
+    return lambda wildcards, attempt: PLAN.memory_mb(job.format(**wildcards), attempt)
+
+
+def minutes(job):
+    """Resource function: run time of a job, named by rule and wildcards as its benchmark file is."""
+    return lambda wildcards, attempt: PLAN.minutes(job.format(**wildcards), attempt)
 
 
 wildcard_constraints:

@@ -21,8 +21,8 @@ rule given_template:
         "environment.yaml"
     threads: STUDY.threads
     resources:
-        mem_mb=lambda wildcards, attempt: PLAN.memory_mb(attempt),
-        runtime=lambda wildcards, attempt: PLAN.minutes(attempt),
+        mem_mb=memory("given_template/all"),
+        runtime=minutes("given_template/all"),
     params:
         regcore=PLAN.version,
         fingerprint=fingerprint(PLAN.given),
@@ -35,9 +35,7 @@ rule given_template:
 
 rule start_batch:
     input:
-        prepared=lambda wildcards: expand(
-            f"{WORK}/prepared/{{key}}", key=PLAN.keys_of(wildcards.batch)
-        ),
+        prepared=lambda wildcards: prepared(PLAN.keys_of(wildcards.batch)),
         grid=f"{WORK}/template/grid.json",
         template=f"{WORK}/template/00",
         known=lambda wildcards: [*PLAN.known_transforms(wildcards.batch).values()],
@@ -51,8 +49,8 @@ rule start_batch:
         "environment.yaml"
     threads: STUDY.threads
     resources:
-        mem_mb=lambda wildcards, attempt: PLAN.memory_mb(attempt),
-        runtime=lambda wildcards, attempt: PLAN.minutes(attempt),
+        mem_mb=memory("start_batch/{batch}"),
+        runtime=minutes("start_batch/{batch}"),
     params:
         regcore=PLAN.version,
         fingerprint=lambda wildcards: fingerprint(PLAN.overrides_of(wildcards.batch)),
@@ -81,8 +79,8 @@ rule hold_template:
         "environment.yaml"
     threads: STUDY.threads
     resources:
-        mem_mb=lambda wildcards, attempt: PLAN.memory_mb(attempt),
-        runtime=lambda wildcards, attempt: PLAN.minutes(attempt),
+        mem_mb=memory("hold_template/{iteration}"),
+        runtime=minutes("hold_template/{iteration}"),
     params:
         regcore=PLAN.version,
         stage=lambda wildcards: PLAN.stage_name(wildcards.iteration),
@@ -112,8 +110,8 @@ if STUDY.template.frozen:
             "environment.yaml"
         threads: STUDY.threads
         resources:
-            mem_mb=lambda wildcards, attempt: PLAN.memory_mb(attempt),
-            runtime=lambda wildcards, attempt: PLAN.minutes(attempt),
+            mem_mb=memory("publish_given/all"),
+            runtime=minutes("publish_given/all"),
         params:
             regcore=PLAN.version,
             fingerprint=fingerprint(PLAN.layout, PLAN.given, STUDY.dataset, PLAN.strata),

@@ -15,8 +15,8 @@ rule template_labels:
         "environment.yaml"
     threads: STUDY.threads
     resources:
-        mem_mb=lambda wildcards, attempt: PLAN.memory_mb(attempt),
-        runtime=lambda wildcards, attempt: PLAN.minutes(attempt),
+        mem_mb=memory("template_labels/all"),
+        runtime=minutes("template_labels/all"),
     params:
         regcore=PLAN.version,
         fingerprint=fingerprint(PLAN.layout),
@@ -39,8 +39,8 @@ rule morphometry_batch:
         "environment.yaml"
     threads: STUDY.threads
     resources:
-        mem_mb=lambda wildcards, attempt: PLAN.memory_mb(attempt),
-        runtime=lambda wildcards, attempt: PLAN.minutes(attempt),
+        mem_mb=memory("morphometry_batch/{batch}"),
+        runtime=minutes("morphometry_batch/{batch}"),
     params:
         regcore=PLAN.version,
         fingerprint=fingerprint(PLAN.layout, STUDY.morphometry),

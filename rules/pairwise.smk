@@ -3,9 +3,7 @@
 
 rule pairwise_batch:
     input:
-        prepared=lambda wildcards: expand(
-            f"{WORK}/prepared/{{key}}", key=PLAN.pair_members(wildcards.batch)
-        ),
+        prepared=lambda wildcards: prepared(PLAN.pair_members(wildcards.batch)),
         files=lambda wildcards: PLAN.pair_files(wildcards.batch),
         cache=WARM,
     output:
@@ -18,8 +16,8 @@ rule pairwise_batch:
         "environment.yaml"
     threads: STUDY.threads
     resources:
-        mem_mb=lambda wildcards, attempt: PLAN.memory_mb(attempt),
-        runtime=lambda wildcards, attempt: PLAN.minutes(attempt),
+        mem_mb=memory("pairwise_batch/{batch}"),
+        runtime=minutes("pairwise_batch/{batch}"),
     params:
         regcore=PLAN.version,
         fingerprint=fingerprint(PLAN.layout, STUDY.prepare, STUDY.pairwise.registration),

@@ -19,8 +19,8 @@ rule publish_qc:
     conda:
         "environment.yaml"
     resources:
-        mem_mb=500,
-        runtime=5,
+        mem_mb=memory("publish_qc/all"),
+        runtime=minutes("publish_qc/all"),
     params:
         regcore=PLAN.version,
     script:
@@ -29,13 +29,11 @@ rule publish_qc:
 
 rule population_batch:
     input:
-        prepared=lambda wildcards: expand(
-            f"{WORK}/prepared/{{key}}", key=PLAN.keys_of(wildcards.batch)
-        ),
+        prepared=lambda wildcards: prepared(PLAN.keys_of(wildcards.batch)),
         registered=f"{WORK}/register/{PLAN.last}/{{batch}}",
         template=f"{WORK}/template/{PLAN.last}",
         weights=f"{RESULTS}/qc.tsv",
-        labels=lambda wildcards: PLAN.labels_of(wildcards.batch),
+        labels=lambda wildcards: fetched(PLAN.labels_of(wildcards.batch)),
     output:
         directory(f"{WORK}/population/{{batch}}"),
     log:
@@ -46,8 +44,8 @@ rule population_batch:
         "environment.yaml"
     threads: STUDY.threads
     resources:
-        mem_mb=lambda wildcards, attempt: PLAN.memory_mb(attempt),
-        runtime=lambda wildcards, attempt: PLAN.minutes(attempt),
+        mem_mb=memory("population_batch/{batch}"),
+        runtime=minutes("population_batch/{batch}"),
     params:
         regcore=PLAN.version,
         fingerprint=fingerprint(PLAN.layout, STUDY.population),
@@ -73,8 +71,8 @@ rule publish_template:
         "environment.yaml"
     threads: STUDY.threads
     resources:
-        mem_mb=lambda wildcards, attempt: PLAN.memory_mb(attempt),
-        runtime=lambda wildcards, attempt: PLAN.minutes(attempt),
+        mem_mb=memory("publish_template/all"),
+        runtime=minutes("publish_template/all"),
     params:
         regcore=PLAN.version,
         fingerprint=fingerprint(PLAN.layout, STUDY.dataset, PLAN.strata),

@@ -1,5 +1,12 @@
 """Every image on its own: screened, masked, intensities brought to one scale."""
 
+# the prepared subjects of several sessions lie beside the images; without them, any batch is one of images
+PREPARED = (
+    "|".join(map(re.escape, PLAN.prepared_batches))
+    if PLAN.subjects
+    else r"[A-Za-z0-9+_-]+"
+)
+
 
 rule warm_cache:
     output:
@@ -12,38 +19,38 @@ rule warm_cache:
         "environment.yaml"
     threads: STUDY.threads
     resources:
-        mem_mb=lambda wildcards, attempt: 1500 * attempt,
-        runtime=lambda wildcards, attempt: 10 * attempt,
+        mem_mb=memory("warm_cache/all"),
+        runtime=minutes("warm_cache/all"),
     # no version among its parameters: Snakemake looks at no job behind one that runs again, and would pass over
     # all that another version has to make anew, because they take this file as ancient
     script:
         "../scripts/warm_cache.py"
 
 
-rule prepare_member:
+rule prepare_batch:
     input:
-        images=lambda wildcards: PLAN.images_of(wildcards.key),
+        images=lambda wildcards: fetched(PLAN.images_of(wildcards.batch)),
         cache=WARM,
     output:
-        directory(f"{WORK}/prepared/{{key}}"),
+        directory(f"{WORK}/prepared/{{batch}}"),
     log:
-        f"{LOGS}/prepare_member/{{key}}.log",
+        f"{LOGS}/prepare_batch/{{batch}}.log",
     benchmark:
-        f"{BENCHMARKS}/prepare_member/{{key}}.tsv"
+        f"{BENCHMARKS}/prepare_batch/{{batch}}.tsv"
     wildcard_constraints:
-        key="|".join(map(re.escape, PLAN.images)),
+        batch=PREPARED,
     conda:
         "environment.yaml"
     threads: STUDY.threads
     resources:
-        mem_mb=lambda wildcards, attempt: PLAN.memory_mb(attempt),
-        runtime=lambda wildcards, attempt: PLAN.minutes(attempt),
+        mem_mb=memory("prepare_batch/{batch}"),
+        runtime=minutes("prepare_batch/{batch}"),
     params:
         regcore=PLAN.version,
         fingerprint=lambda wildcards: fingerprint(
-            PLAN.member(wildcards.key), STUDY.prepare
+            PLAN.sources(wildcards.batch), STUDY.prepare
         ),
-        member=lambda wildcards: PLAN.member(wildcards.key),
+        members=lambda wildcards: PLAN.sources(wildcards.batch),
         settings=STUDY.prepare,
     script:
-        "../scripts/prepare_member.py"
+        "../scripts/prepare_batch.py"

@@ -60,8 +60,8 @@ rule list_quarantine:
     conda:
         "environment.yaml"
     resources:
-        mem_mb=500,
-        runtime=10,
+        mem_mb=memory("list_quarantine/all"),
+        runtime=minutes("list_quarantine/all"),
     params:
         regcore=PLAN.version,
         images=PLAN.image_by_member(),
@@ -96,8 +96,8 @@ rule make_report:
     conda:
         "environment.yaml"
     resources:
-        mem_mb=lambda wildcards, attempt: PLAN.memory_mb(attempt),
-        runtime=lambda wildcards, attempt: PLAN.minutes(attempt),
+        mem_mb=memory("make_report/all"),
+        runtime=minutes("make_report/all"),
     params:
         regcore=PLAN.version,
         fingerprint=fingerprint(PLAN.layout, STUDY, PLAN.strata),
@@ -107,6 +107,7 @@ rule make_report:
         designs=PLAN.designs,
         strata=PLAN.strata,
         overrides=PLAN.override_rows,
+        disk_mb=PLAN.disk_mb,
     script:
         "../scripts/make_report.py"
 

@@ -7,15 +7,16 @@ SUBJECT = f"{WORK}/subjects/{{subject}}"
 
 use rule template_grid as subject_grid with:
     input:
-        prepared=lambda wildcards: expand(
-            f"{WORK}/{{folder}}", folder=PLAN.subject_folders(wildcards.subject)
-        ),
+        prepared=lambda wildcards: prepared(PLAN.subjects[wildcards.subject].keys),
     output:
         f"{SUBJECT}/grid.json",
     log:
         f"{LOGS}/subject_grid/{{subject}}.log",
     benchmark:
         f"{BENCHMARKS}/subject_grid/{{subject}}.tsv"
+    resources:
+        mem_mb=memory("subject_grid/{subject}"),
+        runtime=minutes("subject_grid/{subject}"),
     params:
         regcore=PLAN.version,
         spacing_mm=STUDY.sessions.spacing_mm,
@@ -26,9 +27,7 @@ use rule template_grid as subject_grid with:
 
 use rule centre_batch as subject_centre with:
     input:
-        prepared=lambda wildcards: expand(
-            f"{WORK}/{{folder}}", folder=PLAN.subject_folders(wildcards.subject)
-        ),
+        prepared=lambda wildcards: prepared(PLAN.subjects[wildcards.subject].keys),
         grid=f"{SUBJECT}/grid.json",
     output:
         temp(directory(f"{SUBJECT}/register/00/all")),
@@ -36,6 +35,9 @@ use rule centre_batch as subject_centre with:
         f"{LOGS}/subject_centre/{{subject}}.log",
     benchmark:
         f"{BENCHMARKS}/subject_centre/{{subject}}.tsv"
+    resources:
+        mem_mb=memory("subject_centre/{subject}"),
+        runtime=minutes("subject_centre/{subject}"),
     params:
         regcore=PLAN.version,
         fingerprint=lambda wildcards: fingerprint(
@@ -47,9 +49,7 @@ use rule centre_batch as subject_centre with:
 
 use rule register_batch as subject_register with:
     input:
-        prepared=lambda wildcards: expand(
-            f"{WORK}/{{folder}}", folder=PLAN.subject_folders(wildcards.subject)
-        ),
+        prepared=lambda wildcards: prepared(PLAN.subjects[wildcards.subject].keys),
         previous=lambda wildcards: f"{WORK}/subjects/{wildcards.subject}/register/{PLAN.before(wildcards.iteration)}/all",
         template=lambda wildcards: f"{WORK}/subjects/{wildcards.subject}/template/{PLAN.before(wildcards.iteration)}",
     output:
@@ -60,6 +60,9 @@ use rule register_batch as subject_register with:
         f"{BENCHMARKS}/subject_register/{{iteration}}_{{subject}}.tsv"
     wildcard_constraints:
         iteration="|".join(["none", *PLAN.session_iterations[:-1]]),
+    resources:
+        mem_mb=memory("subject_register/{iteration}_{subject}"),
+        runtime=minutes("subject_register/{iteration}_{subject}"),
     params:
         regcore=PLAN.version,
         fingerprint=lambda wildcards: fingerprint(
@@ -81,6 +84,9 @@ use rule subject_register as subject_register_last with:
         f"{BENCHMARKS}/subject_register_last/{{iteration}}_{{subject}}.tsv"
     wildcard_constraints:
         iteration="|".join(["none", *PLAN.session_iterations[-1:]]),
+    resources:
+        mem_mb=memory("subject_register_last/{iteration}_{subject}"),
+        runtime=minutes("subject_register_last/{iteration}_{subject}"),
 
 
 use rule gather_template as subject_gather with:
@@ -96,6 +102,9 @@ use rule gather_template as subject_gather with:
         f"{LOGS}/subject_gather/{{iteration}}_{{subject}}.log",
     benchmark:
         f"{BENCHMARKS}/subject_gather/{{iteration}}_{{subject}}.tsv"
+    resources:
+        mem_mb=memory("subject_gather/{iteration}_{subject}"),
+        runtime=minutes("subject_gather/{iteration}_{subject}"),
     params:
         regcore=PLAN.version,
         stage=lambda wildcards: PLAN.stage_name(wildcards.iteration, STUDY.sessions),
@@ -109,18 +118,21 @@ use rule gather_template as subject_gather with:
 
 use rule population_batch as subject_sessions with:
     input:
-        prepared=lambda wildcards: expand(
-            f"{WORK}/{{folder}}", folder=PLAN.subject_folders(wildcards.subject)
-        ),
+        prepared=lambda wildcards: prepared(PLAN.subjects[wildcards.subject].keys),
         registered=f"{SUBJECT}/register/{PLAN.last_session}/all",
         template=f"{SUBJECT}/template/{PLAN.last_session}",
-        labels=lambda wildcards: PLAN.subjects[wildcards.subject].labels.values(),
+        labels=lambda wildcards: fetched(
+            PLAN.subjects[wildcards.subject].labels.values()
+        ),
     output:
         directory(f"{WORK}/sessions/{{subject}}"),
     log:
         f"{LOGS}/subject_sessions/{{subject}}.log",
     benchmark:
         f"{BENCHMARKS}/subject_sessions/{{subject}}.tsv"
+    resources:
+        mem_mb=memory("subject_sessions/{subject}"),
+        runtime=minutes("subject_sessions/{subject}"),
     params:
         regcore=PLAN.version,
         fingerprint=lambda wildcards: fingerprint(
@@ -148,8 +160,8 @@ rule subject_template:
         "environment.yaml"
     threads: STUDY.threads
     resources:
-        mem_mb=lambda wildcards, attempt: PLAN.memory_mb(attempt),
-        runtime=lambda wildcards, attempt: PLAN.minutes(attempt),
+        mem_mb=memory("subject_template/{subject}"),
+        runtime=minutes("subject_template/{subject}"),
     params:
         regcore=PLAN.version,
         fingerprint=lambda wildcards: fingerprint(PLAN.within(wildcards.subject)),
@@ -163,9 +175,7 @@ rule subject_template:
 
 rule pass_session:
     input:
-        prepared=lambda wildcards: expand(
-            f"{WORK}/{{folder}}", folder=PLAN.subject_folders(wildcards.subject)
-        ),
+        prepared=lambda wildcards: prepared(PLAN.subjects[wildcards.subject].keys),
     output:
         directory(f"{WORK}/prepared/{{subject}}"),
     log:
@@ -177,8 +187,8 @@ rule pass_session:
     conda:
         "environment.yaml"
     resources:
-        mem_mb=lambda wildcards, attempt: PLAN.memory_mb(attempt),
-        runtime=lambda wildcards, attempt: PLAN.minutes(attempt),
+        mem_mb=memory("pass_session/{subject}"),
+        runtime=minutes("pass_session/{subject}"),
     params:
         regcore=PLAN.version,
         fingerprint=lambda wildcards: fingerprint(PLAN.within(wildcards.subject)),
@@ -189,9 +199,7 @@ rule pass_session:
 
 rule chain_sessions:
     input:
-        prepared=lambda wildcards: expand(
-            f"{WORK}/{{folder}}", folder=PLAN.subject_folders(wildcards.subject)
-        ),
+        prepared=lambda wildcards: prepared(PLAN.subjects[wildcards.subject].keys),
         member=f"{WORK}/prepared/{{subject}}",
         population=lambda wildcards: f"{WORK}/population/{PLAN.batch_of[wildcards.subject]}",
         template=TEMPLATE,
@@ -205,8 +213,8 @@ rule chain_sessions:
         "environment.yaml"
     threads: STUDY.threads
     resources:
-        mem_mb=lambda wildcards, attempt: PLAN.memory_mb(attempt),
-        runtime=lambda wildcards, attempt: PLAN.minutes(attempt),
+        mem_mb=memory("chain_sessions/{subject}"),
+        runtime=minutes("chain_sessions/{subject}"),
     params:
         regcore=PLAN.version,
         fingerprint=lambda wildcards: fingerprint(
@@ -222,14 +230,14 @@ rule chain_sessions:
 
 rule propagate_labels:
     input:
-        prepared=lambda wildcards: expand(
-            f"{WORK}/{{folder}}", folder=PLAN.subject_folders(wildcards.subject)
-        ),
+        prepared=lambda wildcards: prepared(PLAN.subjects[wildcards.subject].keys),
         member=f"{WORK}/prepared/{{subject}}",
         atlas=lambda wildcards: expand(
             f"{WORK}/{{folder}}", folder=PLAN.subject_atlas(wildcards.subject)
         ),
-        labels=lambda wildcards: PLAN.subjects[wildcards.subject].labels.values(),
+        labels=lambda wildcards: fetched(
+            PLAN.subjects[wildcards.subject].labels.values()
+        ),
     output:
         directory(f"{WORK}/propagated/{{subject}}"),
     log:
@@ -240,8 +248,8 @@ rule propagate_labels:
         "environment.yaml"
     threads: STUDY.threads
     resources:
-        mem_mb=lambda wildcards, attempt: PLAN.memory_mb(attempt),
-        runtime=lambda wildcards, attempt: PLAN.minutes(attempt),
+        mem_mb=memory("propagate_labels/{subject}"),
+        runtime=minutes("propagate_labels/{subject}"),
     params:
         regcore=PLAN.version,
         fingerprint=lambda wildcards: fingerprint(
@@ -261,11 +269,13 @@ rule propagate_labels:
 rule accumulate_maps:
     input:
         member=f"{WORK}/prepared/{{subject}}",
-        maps=lambda wildcards: PLAN.subjects[wildcards.subject].maps.values(),
+        maps=lambda wildcards: fetched(PLAN.subjects[wildcards.subject].maps.values()),
         atlas=lambda wildcards: expand(
             f"{WORK}/{{folder}}", folder=PLAN.subject_atlas(wildcards.subject)
         ),
-        labels=lambda wildcards: PLAN.subjects[wildcards.subject].labels.values(),
+        labels=lambda wildcards: fetched(
+            PLAN.subjects[wildcards.subject].labels.values()
+        ),
     output:
         directory(f"{WORK}/accumulated/{{subject}}"),
     log:
@@ -276,8 +286,8 @@ rule accumulate_maps:
         "environment.yaml"
     threads: STUDY.threads
     resources:
-        mem_mb=lambda wildcards, attempt: PLAN.memory_mb(attempt),
-        runtime=lambda wildcards, attempt: PLAN.minutes(attempt),
+        mem_mb=memory("accumulate_maps/{subject}"),
+        runtime=minutes("accumulate_maps/{subject}"),
     params:
         regcore=PLAN.version,
         fingerprint=lambda wildcards: fingerprint(
@@ -302,7 +312,9 @@ rule measure_sessions:
         atlas=lambda wildcards: expand(
             f"{WORK}/{{folder}}", folder=PLAN.subject_atlas(wildcards.subject)
         ),
-        labels=lambda wildcards: PLAN.subjects[wildcards.subject].labels.values(),
+        labels=lambda wildcards: fetched(
+            PLAN.subjects[wildcards.subject].labels.values()
+        ),
     output:
         directory(f"{WORK}/followed/{{subject}}"),
     log:
@@ -313,8 +325,8 @@ rule measure_sessions:
         "environment.yaml"
     threads: STUDY.threads
     resources:
-        mem_mb=lambda wildcards, attempt: PLAN.memory_mb(attempt),
-        runtime=lambda wildcards, attempt: PLAN.minutes(attempt),
+        mem_mb=memory("measure_sessions/{subject}"),
+        runtime=minutes("measure_sessions/{subject}"),
     params:
         regcore=PLAN.version,
         fingerprint=lambda wildcards: fingerprint(

@@ -17,8 +17,8 @@ rule statistics_design:
         "environment.yaml"
     threads: STUDY.threads
     resources:
-        mem_mb=lambda wildcards, attempt: PLAN.statistics_mb(attempt),
-        runtime=lambda wildcards, attempt: PLAN.statistics_minutes(attempt),
+        mem_mb=memory("statistics_design/{design}"),
+        runtime=minutes("statistics_design/{design}"),
     params:
         regcore=PLAN.version,
         fingerprint=lambda wildcards: fingerprint(

@@ -3,15 +3,13 @@
 
 rule measure_batch:
     input:
-        prepared=lambda wildcards: expand(
-            f"{WORK}/prepared/{{key}}", key=PLAN.keys_of(wildcards.batch)
-        ),
+        prepared=lambda wildcards: prepared(PLAN.keys_of(wildcards.batch)),
         population=f"{WORK}/population/{{batch}}" if PLAN.uses_template else [],
         template=TEMPLATE if PLAN.uses_template else [],
         atlas=lambda wildcards: expand(
             f"{WORK}/atlas/{{batch}}", batch=PLAN.atlas_folders(wildcards.batch)
         ),
-        labels=lambda wildcards: PLAN.labels_of(wildcards.batch),
+        labels=lambda wildcards: fetched(PLAN.labels_of(wildcards.batch)),
         regions=list(PLAN.template_labels.values()),
     output:
         directory(f"{WORK}/measured/{{batch}}"),
@@ -23,8 +21,8 @@ rule measure_batch:
         "environment.yaml"
     threads: STUDY.threads
     resources:
-        mem_mb=lambda wildcards, attempt: PLAN.memory_mb(attempt),
-        runtime=lambda wildcards, attempt: PLAN.minutes(attempt),
+        mem_mb=memory("measure_batch/{batch}"),
+        runtime=minutes("measure_batch/{batch}"),
     params:
         regcore=PLAN.version,
         fingerprint=fingerprint(PLAN.layout, STUDY.tables),
@@ -77,8 +75,8 @@ rule collect_tables:
     conda:
         "environment.yaml"
     resources:
-        mem_mb=lambda wildcards, attempt: PLAN.memory_mb(attempt),
-        runtime=lambda wildcards, attempt: PLAN.minutes(attempt),
+        mem_mb=memory("collect_tables/all"),
+        runtime=minutes("collect_tables/all"),
     params:
         regcore=PLAN.version,
         tables=PLAN.tables,
@@ -101,11 +99,12 @@ rule collect_runtime:
     conda:
         "environment.yaml"
     resources:
-        mem_mb=500,
-        runtime=10,
+        mem_mb=memory("collect_runtime/all"),
+        runtime=minutes("collect_runtime/all"),
     params:
         regcore=PLAN.version,
         fingerprint=fingerprint(PLAN.layout),
         layout=PLAN.layout,
+        expected=PLAN.costs,
     script:
         "../scripts/collect_runtime.py"

@@ -3,7 +3,7 @@
 
 rule template_grid:
     input:
-        prepared=expand(f"{WORK}/prepared/{{key}}", key=PLAN.keys),
+        prepared=prepared(PLAN.keys),
     output:
         f"{WORK}/template/grid.json",
     log:
@@ -13,8 +13,8 @@ rule template_grid:
     conda:
         "environment.yaml"
     resources:
-        mem_mb=lambda wildcards, attempt: PLAN.memory_mb(attempt),
-        runtime=lambda wildcards, attempt: PLAN.minutes(attempt),
+        mem_mb=memory("template_grid/all"),
+        runtime=minutes("template_grid/all"),
     params:
         regcore=PLAN.version,
         spacing_mm=STUDY.template.spacing_mm,
@@ -25,9 +25,7 @@ rule template_grid:
 
 rule centre_batch:
     input:
-        prepared=lambda wildcards: expand(
-            f"{WORK}/prepared/{{key}}", key=PLAN.keys_of(wildcards.batch)
-        ),
+        prepared=lambda wildcards: prepared(PLAN.keys_of(wildcards.batch)),
         grid=f"{WORK}/template/grid.json",
     output:
         temp(directory(f"{WORK}/register/00/{{batch}}")),
@@ -39,8 +37,8 @@ rule centre_batch:
         "environment.yaml"
     threads: STUDY.threads
     resources:
-        mem_mb=lambda wildcards, attempt: PLAN.memory_mb(attempt),
-        runtime=lambda wildcards, attempt: PLAN.minutes(attempt),
+        mem_mb=memory("centre_batch/{batch}"),
+        runtime=minutes("centre_batch/{batch}"),
     params:
         regcore=PLAN.version,
         fingerprint=lambda wildcards: fingerprint(PLAN.overrides_of(wildcards.batch)),
@@ -51,9 +49,7 @@ rule centre_batch:
 
 rule register_batch:
     input:
-        prepared=lambda wildcards: expand(
-            f"{WORK}/prepared/{{key}}", key=PLAN.keys_of(wildcards.batch)
-        ),
+        prepared=lambda wildcards: prepared(PLAN.keys_of(wildcards.batch)),
         previous=lambda wildcards: f"{WORK}/register/{PLAN.before(wildcards.iteration)}/{wildcards.batch}",
         template=lambda wildcards: f"{WORK}/template/{PLAN.before(wildcards.iteration)}",
     output:
@@ -68,8 +64,8 @@ rule register_batch:
         "environment.yaml"
     threads: STUDY.threads
     resources:
-        mem_mb=lambda wildcards, attempt: PLAN.memory_mb(attempt),
-        runtime=lambda wildcards, attempt: PLAN.minutes(attempt),
+        mem_mb=memory("register_batch/{iteration}_{batch}"),
+        runtime=minutes("register_batch/{iteration}_{batch}"),
     params:
         regcore=PLAN.version,
         fingerprint=lambda wildcards: fingerprint(
@@ -94,6 +90,9 @@ use rule register_batch as register_last with:
         f"{BENCHMARKS}/register_last/{{iteration}}_{{batch}}.tsv"
     wildcard_constraints:
         iteration="|".join(["none", *PLAN.iterations[-1:]]),
+    resources:
+        mem_mb=memory("register_last/{iteration}_{batch}"),
+        runtime=minutes("register_last/{iteration}_{batch}"),
 
 
 rule gather_template:
@@ -115,8 +114,8 @@ rule gather_template:
         "environment.yaml"
     threads: STUDY.threads
     resources:
-        mem_mb=lambda wildcards, attempt: PLAN.memory_mb(attempt),
-        runtime=lambda wildcards, attempt: PLAN.minutes(attempt),
+        mem_mb=memory("gather_template/{iteration}"),
+        runtime=minutes("gather_template/{iteration}"),
     params:
         regcore=PLAN.version,
         stage=lambda wildcards: PLAN.stage_name(wildcards.iteration),

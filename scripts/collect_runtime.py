@@ -6,4 +6,8 @@ from regcore.study.job import job
 from regcore.study.tables import collect_runtime
 
 with job(snakemake.log[0], snakemake.threads):
-    collect_runtime(snakemake.params.layout.work / "benchmarks", output=Path(snakemake.output[0]))
+    collect_runtime(
+        snakemake.params.layout.work,
+        output=Path(snakemake.output[0]),
+        expected=snakemake.params.expected,
+    )

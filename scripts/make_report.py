@@ -16,4 +16,5 @@ with job(snakemake.log[0], snakemake.threads):
         overrides=snakemake.params.overrides,
         output=Path(snakemake.output[0]),
         strata=snakemake.params.strata,
+        disk_mb=snakemake.params.disk_mb,
     )

@@ -19,7 +19,7 @@ from regcore.study.gather import gather_template
 from regcore.study.manifest import read_manifest
 from regcore.study.outputs import Layout
 from regcore.study.population import population_batch
-from regcore.study.prepare import prepare_member
+from regcore.study.prepare import prepare_batch
 from regcore.study.publish import publish_template
 from regcore.study.quarantine import list_quarantine
 from regcore.study.settings import ChannelSettings, PopulationSettings, PrepareSettings, TemplateStage
@@ -111,7 +111,7 @@ def build(root: Path, channels: dict[str, ChannelSettings]) -> Layout:
     members = [write_pair(root, number) for number in range(4)]
     prepared = [root / "prepared" / member.key for member in members]
     for member, folder in zip(members, prepared, strict=True):
-        prepare_member(member, folder, PrepareSettings())
+        prepare_batch([member], folder, PrepareSettings())
     template_grid(prepared, root / "grid.json", None)
     registered, template = root / "register" / "00", root / "template" / "00"
     centre_batch(prepared, root / "grid.json", registered)
@@ -170,7 +170,7 @@ def test_a_bad_second_image_is_left_out(tmp_path: Path) -> None:
         data[0] *= 2
         write_image(member.channels["T2w"], Image(data, Grid(data.shape, grid)))
         folder = tmp_path / f"prepared{number}"
-        prepare_member(member, folder, PrepareSettings())
+        prepare_batch([member], folder, PrepareSettings())
         entry = read_manifest(folder)["sub-0"]
         assert entry["status"] == "ok"
         assert entry["channels"] == {}

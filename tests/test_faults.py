@@ -184,7 +184,7 @@ def jobs(folder: Path, rule: str) -> list[int]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rule", ["prepare_member", "register_batch", "population_batch"])
+@pytest.mark.parametrize("rule", ["prepare_batch", "register_batch", "population_batch"])
 def test_a_killed_job(undisturbed: Path, cohort: Path, rule: str) -> None:
     with running(cohort) as process:
         killed = wait_for(lambda: jobs(cohort, rule))
@@ -212,7 +212,7 @@ def test_a_killed_snakemake_whose_job_lives_on(undisturbed: Path, cohort: Path) 
 @pytest.mark.slow
 def test_two_runs_in_one_folder(undisturbed: Path, cohort: Path) -> None:
     with running(cohort) as process:
-        wait_for(lambda: jobs(cohort, "prepare_member"))
+        wait_for(lambda: jobs(cohort, "prepare_batch"))
         assert "LockException" in failing(cohort)
         assert process.wait(timeout=1800) == 0
     same(cohort, undisturbed)
@@ -326,7 +326,7 @@ def test_results_of_another_version_are_made_again(finished: Path, tmp_path: Pat
     ]
     dry = subprocess.run([*command, "--dry-run"], capture_output=True, text=True, check=False)
     assert dry.returncode == 0, dry.stderr[-2000:]
-    for rule in ("prepare_member", "register_last", "gather_template", "population_batch", "make_report"):
+    for rule in ("prepare_batch", "register_last", "gather_template", "population_batch", "make_report"):
         assert f"rule {rule}:" in dry.stdout + dry.stderr
     assert planned(finished, CONFIG) == {}
 
@@ -349,7 +349,7 @@ def test_a_dry_run_with_names_that_a_shell_or_snakemake_would_read(tmp_path: Pat
         "report": {"title": "{title} <script> $(touch PWNED)"},
     }
     counts = planned(tmp_path, config)
-    assert (counts["prepare_member"], counts["pairwise_batch"]) == (2, 1)
+    assert (counts["prepare_batch"], counts["pairwise_batch"]) == (2, 1)
     (folder / "braces.tsv").write_text(f"{rows[0]}\n1\ta{{b}}.nii\tn/a\n")
     said = failing(tmp_path, cohort={"source": str(folder / "braces.tsv")})
     assert "a{b}.nii: expected a path without braces" in said

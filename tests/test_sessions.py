@@ -24,7 +24,7 @@ from regcore.study.integrity import move_aside
 from regcore.study.manifest import read_manifest
 from regcore.study.outputs import Layout
 from regcore.study.population import population_batch
-from regcore.study.prepare import prepare_member
+from regcore.study.prepare import prepare_batch
 from regcore.study.regions import SubjectLabels
 from regcore.study.sessions import Visits, pass_session, subject_template
 from regcore.study.settings import PopulationSettings, PrepareSettings
@@ -45,7 +45,7 @@ def build(
     labels = {member.key: str(member.labels) for member in members}
     prepared = [root / "prepared" / member.key for member in members]
     for member, folder in zip(members, prepared, strict=True):
-        prepare_member(member, folder, PrepareSettings())
+        prepare_batch([member], folder, PrepareSettings())
     template_grid(prepared, root / "grid.json", None, subject=True)
     registered, template = root / "register" / "00" / "all", root / "template" / "00"
     centre_batch(prepared, root / "grid.json", registered, subject=True)
@@ -183,7 +183,7 @@ def test_one_session_passes_straight_through(
     grown: tuple[Path, list[Path], list[Affine]], tmp_path: Path
 ) -> None:
     member = Member("x", "1", Path(f"{grown[1][0]}.nii.gz"))
-    prepare_member(member, tmp_path / "prepared" / member.key, PrepareSettings())
+    prepare_batch([member], tmp_path / "prepared" / member.key, PrepareSettings())
     layout = Layout(tmp_path / "results", "subject", "T1w", "sub-x")
     output = layout.work / "prepared" / "sub-x"
     pass_session("sub-x", tmp_path / "prepared" / member.key, output, layout)
@@ -197,7 +197,7 @@ def test_one_session_passes_straight_through(
     # what was set aside stays so
     bad = tmp_path / "zero.nii"
     write_image(bad, Image(np.zeros((16, 16, 16), np.float32), Grid((16, 16, 16), np.eye(4))))
-    prepare_member(Member("y", "1", bad), tmp_path / "prepared" / "y", PrepareSettings())
+    prepare_batch([Member("y", "1", bad)], tmp_path / "prepared" / "y", PrepareSettings())
     pass_session("sub-y", tmp_path / "prepared" / "y", tmp_path / "prepared" / "sub-y", layout)
     assert read_manifest(tmp_path / "prepared" / "sub-y")["sub-y"]["status"] == "quarantined"
 

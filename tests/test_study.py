@@ -29,7 +29,7 @@ from regcore.study.integrity import seal_folder
 from regcore.study.manifest import good, read_manifest, set_aside, write_manifest
 from regcore.study.outputs import Layout
 from regcore.study.plan import Plan
-from regcore.study.prepare import prepare_member
+from regcore.study.prepare import prepare_batch
 from regcore.study.quarantine import check_strict, list_quarantine
 from regcore.study.settings import AtlasSettings, PrepareSettings, TemplateStage
 from regcore.study.template import PASSED, centre_batch, register_batch, template_grid
@@ -123,7 +123,9 @@ def test_plan_of_a_template(table: Path) -> None:
         "consistency",
     ]
     assert len(plan.iterations) == len(plan.study.template.iterations)
-    assert plan.memory_mb(2) == pytest.approx(2 * plan.memory_mb(1), abs=1)
+    job = "register_batch/01_sub-01"
+    assert plan.memory_mb(job, 3) == 2 * plan.memory_mb(job, 2) == 4 * plan.memory_mb(job, 1)
+    assert plan.minutes(job, 2) == 2 * plan.minutes(job, 1)
 
 
 def test_plan_batches(table: Path) -> None:
@@ -300,7 +302,7 @@ def test_through_template() -> None:
 def test_bad_images_are_set_aside(tmp_path: Path) -> None:
     path = tmp_path / "zero.nii"
     write_image(path, Image(np.zeros((16, 16, 16), np.float32), Grid((16, 16, 16), np.eye(4))))
-    prepare_member(Member("zero", None, path), tmp_path / "prepared", PrepareSettings())
+    prepare_batch([Member("zero", None, path)], tmp_path / "prepared", PrepareSettings())
     entry = read_manifest(tmp_path / "prepared")["sub-zero"]
     assert entry["status"] == "quarantined"
     assert "the value 0 in every voxel" in entry["reason"]

@@ -192,7 +192,7 @@ def test_designs_are_checked_in_the_plan(tmp_path: Path) -> None:
     assert plan.designs == ["one", "two"]
     assert plan.uses_template
     assert list(plan.statistics_of("one").designs) == ["one"]
-    assert plan.statistics_mb(2) == pytest.approx(2 * plan.statistics_mb(1), abs=1)
+    assert plan.memory_mb("statistics_design/one", 2) == 2 * plan.memory_mb("statistics_design/one", 1)
     with pytest.raises(InputError, match=r"^config statistics\.designs\.two\.formula: expected labels"):
         plan.check_designs()
     with pytest.raises(InputError, match=r"statistics\.designs: expected a design for this target"):

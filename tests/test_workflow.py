@@ -110,7 +110,7 @@ def test_new_member_leaves_the_prepared_alone(study: Path) -> None:
         counts = planned(study, config_for(study))
     finally:
         (study / "cohort.tsv").write_text(before)
-    assert counts["prepare_member"] == 1
+    assert counts["prepare_batch"] == 1
     assert "warm_cache" not in counts
 
 
@@ -121,14 +121,14 @@ def test_new_iteration_starts_from_the_last(study: Path) -> None:
     counts = planned(study, config)
     assert counts["register_last"] == 2
     assert "register_batch" not in counts
-    assert "prepare_member" not in counts
+    assert "prepare_batch" not in counts
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("section", "change", "again", "untouched"),
     [
-        ("prepare", {"winsorise_percent": [1, 99]}, "prepare_member", "warm_cache"),
+        ("prepare", {"winsorise_percent": [1, 99]}, "prepare_batch", "warm_cache"),
         ("atlas", {"fusion": "majority"}, "atlas_batch", "register_last"),
         ("atlas", {"validation": ["joint"]}, "validate_atlas", "atlas_batch"),
         ("atlas", {"route": "template_library"}, "register_library", "register_last"),

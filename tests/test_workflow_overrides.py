@@ -41,7 +41,7 @@ def test_decisions_are_honoured_and_rerun_only_what_must(study: Path, tmp_path: 
     before = (copy / "overrides.tsv").read_bytes()
     counts = planned(copy, config)
     assert counts["centre_batch"] == 2
-    assert not {"warm_cache", "prepare_member", "template_grid"} & set(counts)
+    assert not {"warm_cache", "prepare_batch", "template_grid"} & set(counts)
     config = decided(study, copy, "e\texclude\tn/a\tcropped", "a\tretry\trigid\tn/a")
     found = snakemake(copy, config)
     assert found.returncode == 0, found.stderr[-3000:]

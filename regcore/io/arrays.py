@@ -67,8 +67,13 @@ def link_files(source: Path, target: Path) -> None:
     for file in sorted(source.iterdir()):
         if file.name.startswith(".") or not file.is_file():
             continue
-        with atomic_path(target / file.name) as temporary:
-            try:
-                os.link(file, temporary)
-            except OSError:
-                shutil.copyfile(file, temporary)
+        link_file(file, target / file.name)
+
+
+def link_file(source: Path, target: Path) -> None:
+    """Give a file another name, or a copy where the file system has no hard links."""
+    with atomic_path(target) as temporary:
+        try:
+            os.link(source, temporary)
+        except OSError:
+            shutil.copyfile(source, temporary)

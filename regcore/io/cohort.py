@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +23,7 @@ Covariate = str | int | float | None
 
 IDENTIFIER = re.compile(r"[A-Za-z0-9+]{1,64}")
 ROLES = ("participant_id", "session_id", "image", "mask", "labels")
+OBJECT = re.compile(r"[a-z][a-z0-9]*://")
 NOTHING = ("", MISSING, "N/A", "NaN", "nan")
 
 
@@ -86,6 +87,7 @@ def read_cohort(
     entities: Mapping[str, str] | None = None,
     masks_from: str | os.PathLike[str] | None = None,
     channels: Sequence[str] = (),
+    stored: Callable[[str], str] | None = None,
 ) -> list[Member]:
     """List the members of a cohort in the order of their keys; no image is opened.
 
@@ -109,6 +111,9 @@ def read_cohort(
     channels : sequence of str
         Further images of each member: columns of the table, or suffixes in the BIDS folder. Members may lack
         them.
+    stored : callable, optional
+        Path of the local copy that an object such as ``s3://bucket/image.nii.gz`` in the table will have.
+        Objects are refused without it.
 
     Returns
     -------
@@ -136,7 +141,7 @@ def read_cohort(
             source, suffix, labels_from, labels_description, entities or {}, masks_from, channels
         )
     elif is_file(source):
-        members = _from_table(source, channels)
+        members = _from_table(source, channels, stored)
     else:
         raise InputError(f"{source}: expected a BIDS folder or a table, found nothing there")
     for name in channels:
@@ -185,7 +190,7 @@ def typed(values: Iterable[str]) -> list[Covariate]:
     return list(texts)
 
 
-def _from_table(path: Path, channels: Sequence[str]) -> list[Member]:
+def _from_table(path: Path, channels: Sequence[str], stored: Callable[[str], str] | None) -> list[Member]:
     columns, rows = read_rows(path)
     require_columns(path, columns, ("participant_id", "image", *channels))
     if not rows:
@@ -204,23 +209,29 @@ def _from_table(path: Path, channels: Sequence[str]) -> list[Member]:
                 f"{where}: expected each participant and session once, found {key} as in line {lines[key]}"
             )
         lines[key] = line
-        image = _listed_file(path.parent, row["image"], "image", where)
+        image = _listed_file(path.parent, row["image"], "image", where, stored)
         if image is None:
             raise InputError(f"{where}: expected the path of an image, found {row['image']!r}")
         mask, labels = (
-            _listed_file(path.parent, row.get(role, ""), role, where) for role in ("mask", "labels")
+            _listed_file(path.parent, row.get(role, ""), role, where, stored) for role in ("mask", "labels")
         )
-        further = {name: _listed_file(path.parent, row[name], name, where) for name in channels}
+        further = {name: _listed_file(path.parent, row[name], name, where, stored) for name in channels}
         present = {name: file for name, file in further.items() if file is not None}
         members.append(Member(participant, session, image, mask, labels, known, present))
     return members
 
 
-def _listed_file(folder: Path, text: str, role: str, where: str) -> Path | None:
+def _listed_file(
+    folder: Path, text: str, role: str, where: str, stored: Callable[[str], str] | None
+) -> Path | None:
     if text in NOTHING:
         return None
     if not text.isprintable():
         raise InputError(f"{where}: expected a printable path as {role}, found {text!r}")
+    if OBJECT.match(text):
+        if stored is None:
+            raise InputError(f"{where}: expected a file as {role}, found the address of an object: {text}")
+        return Path(stored(text))
     path = folder / text
     if not is_file(path):
         raise InputError(f"{where}: expected the {role} file {path}, found nothing there")

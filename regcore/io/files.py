@@ -119,3 +119,26 @@ def read_exactly(path: Path, stream: Any, skip: int, count: int) -> npt.NDArray[
 def unreadable(path: Path, error: BaseException) -> InputError:
     """Error for a file that a parser stumbled over, in one line."""
     return InputError(f"{path}: expected a readable image, found a damaged or foreign file ({reason(error)})")
+
+
+def disk_space(folder: Path) -> int:
+    """Bytes on disk of all files below a folder; one with several names counts once.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as name:
+    ...     _ = (Path(name) / "a").write_bytes(bytes(5000))
+    ...     (Path(name) / "b").hardlink_to(Path(name) / "a")
+    ...     5000 <= disk_space(Path(name)) < 20_000
+    True
+    """
+    found = {}
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            try:
+                status = os.lstat(os.path.join(parent, name))  # noqa: PTH118 - many files
+            except FileNotFoundError:
+                continue
+            found[status.st_dev, status.st_ino] = status.st_blocks * 512
+    return sum(found.values())

@@ -77,7 +77,9 @@ class ReportData:
     fusion : str, optional
         Method among those in `validation` that labels the members.
     runtime : DataFrame, optional
-        A row a job: `rule`, `seconds`, optional `memory_mb`.
+        A row a job: `rule`, `seconds`, optional `memory_mb`, `cpu_seconds`, and both as `expected_` before.
+    disk_gb : tuple of float, optional
+        Disk space of the results, and what was expected, GB.
     outputs : DataFrame, optional
         `path`, `description`.
     convention : {"neurological", "radiological"}
@@ -109,5 +111,6 @@ class ReportData:
     methods: Methods | None = None
     sections: Sequence[Section] = ()
     runtime: pd.DataFrame | None = None
+    disk_gb: tuple[float, float] | None = None
     outputs: pd.DataFrame | None = None
     convention: Convention = "neurological"

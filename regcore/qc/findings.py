@@ -82,6 +82,32 @@ def runtime_summary(runtime: pd.DataFrame | None) -> pd.DataFrame | None:
             "longest_seconds": groups["seconds"].max(),
         }
     )
-    if "memory_mb" in runtime:
-        summary["largest_memory_mb"] = groups["memory_mb"].max()
+    for name, source, how in (
+        ("largest_memory_mb", "memory_mb", "max"),
+        ("expected_memory_mb", "expected_memory_mb", "max"),
+        ("cpu_seconds", "cpu_seconds", "sum"),
+        ("expected_cpu_seconds", "expected_cpu_seconds", "sum"),
+    ):
+        if source in runtime:
+            summary[name] = groups[source].agg(how)
     return summary.sort_values("total_seconds", ascending=False, kind="stable").reset_index()
+
+
+def usage_sentence(runtime: pd.DataFrame | None, disk_gb: tuple[float, float] | None) -> str:
+    """What all jobs together took, beside what was expected before; empty where nothing was expected.
+
+    Examples
+    --------
+    >>> one = {"cpu_seconds": [3600.0], "expected_cpu_seconds": [7200.0], "memory_mb": [90.0]}
+    >>> usage_sentence(pd.DataFrame(one | {"expected_memory_mb": [100.0]}), (1.5, 1.2))
+    '1 jobs used 1.00 core hours (expected 2.00), at most 90 MB each (100), and 1.50 GB of disk space (1.20).'
+    """
+    wanted = ("cpu_seconds", "expected_cpu_seconds", "memory_mb", "expected_memory_mb")
+    if runtime is None or disk_gb is None or not set(wanted) <= set(runtime):
+        return ""
+    hours, planned = (runtime[name].sum() / 3600 for name in wanted[:2])
+    most, expected = (runtime[name].max() for name in wanted[2:])
+    return (
+        f"{len(runtime)} jobs used {hours:.2f} core hours (expected {planned:.2f}), at most {most:.0f} MB "
+        f"each ({expected:.0f}), and {disk_gb[0]:.2f} GB of disk space ({disk_gb[1]:.2f})."
+    )

@@ -13,7 +13,14 @@ from markupsafe import Markup
 
 from regcore.qc import checks
 from regcore.qc.data import Methods, ReportData
-from regcore.qc.findings import STRUCTURE, accuracy_summary, chosen_fusion, find_outliers, runtime_summary
+from regcore.qc.findings import (
+    STRUCTURE,
+    accuracy_summary,
+    chosen_fusion,
+    find_outliers,
+    runtime_summary,
+    usage_sentence,
+)
 from regcore.qc.html import duration, flatten, measure, number, picture, table
 from regcore.qc.interactive import bokeh_script, plot_json
 from regcore.qc.pictures import plots_of, template_pictures
@@ -87,6 +94,7 @@ def build_report(data: ReportData) -> str:
         templates=template_pictures(data),
         figures=plots_of(data),
         runtime=runtime_summary(data.runtime),
+        usage=usage_sentence(data.runtime, data.disk_gb),
         accuracy=accuracy_summary(data.validation),
         settings=flatten(data.settings),
     )

@@ -41,6 +41,8 @@ class Study:
     ----------
     results : str
         Folder of all outputs.
+    upload_to : str, optional
+        Address of a folder in an object store that everything but the working folder is copied to in the end.
     targets : tuple of str
         What ``all`` makes.
     batch_size : int, optional
@@ -66,6 +68,7 @@ class Study:
     cohort: CohortSettings = field(default_factory=CohortSettings)
     dataset: DatasetSettings = field(default_factory=DatasetSettings)
     results: str = "results"
+    upload_to: str | None = None
     targets: tuple[str, ...] = ("template", "population", "tables", "report")
     batch_size: int | None = None
     threads: int = 1

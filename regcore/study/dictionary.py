@@ -169,6 +169,8 @@ DICTIONARY: dict[str, dict[str, Any]] = {
     "seconds": {"Description": "Run time, from start to end", "Units": "s"},
     "memory_mb": {"Description": "Largest resident memory", "Units": "MB"},
     "cpu_seconds": {"Description": "Processor time", "Units": "s"},
+    "expected_memory_mb": {"Description": "Largest memory, as expected before the run", "Units": "MB"},
+    "expected_cpu_seconds": {"Description": "Processor time, as expected before the run", "Units": "s"},
 }
 STRUCTURE = ("segmentation", "label", "structure")
 STATISTICS = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import re
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -13,12 +14,14 @@ from pathlib import Path
 from regcore import __version__
 from regcore.errors import DamagedFileError, InputError
 from regcore.kernels.parallel import set_threads
-from regcore.memory import collect_rarely, keep_freed_memory
+from regcore.memory import collect_rarely, keep_freed_memory, peak_memory_mb
 from regcore.study.integrity import move_aside
 
 # what the system may refuse: full disk, full quota, read-only, not permitted, name too long
 REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.EIO)
 LOGGER = logging.getLogger("regcore.study")
+USED = "used %.1f s of processors, %.0f MB of memory"
+_USED = re.compile(r"used ([\d.]+) s of processors, (\d+) MB of memory$")
 
 
 def paths(names: str | Iterable[str]) -> list[Path]:
@@ -30,6 +33,16 @@ def paths(names: str | Iterable[str]) -> list[Path]:
     ['b', 'c']
     """
     return [Path(name) for name in ([names] if isinstance(names, str) else names)]
+
+
+def used(log: Path) -> tuple[float, float] | None:
+    """Processor time (s) and largest memory (MB) of a job that went through, from its log.
+
+    Children that a job starts do not count. None where the log says nothing.
+    """
+    lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
+    found = _USED.search(lines[-1]) if lines else None
+    return None if found is None else (float(found.group(1)), float(found.group(2)))
 
 
 @contextmanager
@@ -61,6 +74,7 @@ def job(log: str | Path, threads: int = 1) -> Iterator[None]:
     try:
         yield
         LOGGER.info("done in %.1f s", time.perf_counter() - started)
+        LOGGER.info(USED, time.process_time(), peak_memory_mb() or 0)
     except InputError as error:
         LOGGER.error("%s", error)
         sys.exit(str(error))

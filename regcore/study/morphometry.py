@@ -45,7 +45,8 @@ def template_labels(population: Sequence[Path], layout: Layout, output: Path, na
     depth = max(VOXELS_AT_ONCE // max(len(keys) * grid.shape[1] * grid.shape[2], 1), 1)
     for start in range(0, grid.shape[0] if keys else 0, depth):
         slab = slice(start, start + depth)
-        maps = [read_labels(layout.warped_labels(key)).data[slab] for key in keys]
+        # copies: a view would keep the whole image
+        maps = [read_labels(layout.warped_labels(key)).data[slab].copy() for key in keys]
         here = Grid(maps[0].shape, grid.affine)
         fused[slab] = majority_vote([Image(labels, here) for labels in maps])[0].data
     image = Image(fused, grid)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -14,12 +15,14 @@ from regcore.io.cohort import Member, read_cohort
 from regcore.io.pseudonyms import pseudonym, read_secret
 from regcore.study.config import Study, existing_path
 from regcore.study.designs import plan_design
-from regcore.study.planning.labelling import LabellingPlan
-from regcore.study.planning.pairs import PairsPlan
+from regcore.study.planning.costs import Cost
+from regcore.study.planning.jobs import job_costs
 from regcore.study.planning.resources import ResourcesPlan
-from regcore.study.planning.template import TemplatePlan
 from regcore.study.settings import StatisticsSettings
 from regcore.study.stratify import Stratum, stratify
+
+SLACK = 3
+"""Processors differ, and share memory and disks with others."""
 
 
 def fingerprint(*values: object) -> str:
@@ -33,7 +36,7 @@ def fingerprint(*values: object) -> str:
     return hashlib.sha256(repr(values).encode()).hexdigest()[:16]
 
 
-class Plan(ResourcesPlan, PairsPlan, LabellingPlan, TemplatePlan):
+class Plan(ResourcesPlan):
     """Batches, iterations and files of a study: its parts together, and what they lead to."""
 
     def __init__(
@@ -60,8 +63,14 @@ class Plan(ResourcesPlan, PairsPlan, LabellingPlan, TemplatePlan):
                 )
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Plan:
+    def from_config(cls, config: Mapping[str, Any], stored: Callable[[str], str] | None = None) -> Plan:
         """Plan of a configuration; relative paths start at the working folder.
+
+        Parameters
+        ----------
+        config : mapping
+        stored : callable, optional
+            Path of the local copy of an object in a store (see `read_cohort`).
 
         Raises
         ------
@@ -78,6 +87,7 @@ class Plan(ResourcesPlan, PairsPlan, LabellingPlan, TemplatePlan):
             entities=cohort.entities,
             masks_from=cohort.masks_from,
             channels=list(cohort.channels),
+            stored=stored,
         )
         for key, text in (
             ("cohort.label_names", cohort.label_names),
@@ -184,7 +194,7 @@ class Plan(ResourcesPlan, PairsPlan, LabellingPlan, TemplatePlan):
         """Working folders of all batches of these kinds, as far as the targets lead to them."""
         subjects = self.subjects.values()
         made = {
-            "prepared": list(dict.fromkeys([*self.images, *self.keys])),
+            "prepared": list(dict.fromkeys([*self.prepared_batches, *self.subjects])),
             "sessions": [subject.key for subject in subjects if subject.is_averaged],
             "chained": list(self.subjects) if self.uses_template else [],
             "propagated": list(self.subjects),
@@ -202,3 +212,30 @@ class Plan(ResourcesPlan, PairsPlan, LabellingPlan, TemplatePlan):
             "pairwise": list(self.pair_batches),
         }
         return [f"{kind}/{name}" for kind in kinds for name in made[kind]]
+
+    # resources
+
+    @cached_property
+    def costs(self) -> dict[str, Cost]:
+        """What every job of the study is expected to take, by rule and job."""
+        return job_costs(self)
+
+    def cost(self, job: str) -> Cost:
+        """What a job is expected to take; one that the targets do not lead to, as much as any."""
+        return self.costs.get(job) or self._most
+
+    @cached_property
+    def _most(self) -> Cost:
+        known = self.costs.values()
+        return Cost(max(each.seconds for each in known), max(each.memory_mb for each in known))
+
+    def memory_mb(self, job: str, attempt: int) -> int:
+        """Memory that a job asks for, doubled on each retry."""
+        return math.ceil(self.cost(job).memory_mb) << (attempt - 1)
+
+    def minutes(self, job: str, attempt: int) -> int:
+        """Run time after which a job is ended, doubled on each retry.
+
+        Three times what is expected, and five minutes for a start from slow disks.
+        """
+        return math.ceil(5 + SLACK * self.cost(job).seconds / 60) << (attempt - 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -89,19 +90,21 @@ def _channel(file: Path, mask: Image, given: bool, settings: PrepareSettings) ->
     return prepare_image(image, inside if given else None, settings)[0]
 
 
-def prepare_member(member: Member, output: Path, settings: PrepareSettings) -> None:
-    """Prepare one member; if its image cannot be used it is set aside with the reason.
+def prepare_batch(members: Iterable[Member], output: Path, settings: PrepareSettings) -> None:
+    """Prepare images; one that cannot be used is set aside with the reason.
 
     Parameters
     ----------
-    member : Member
+    members : iterable of Member
     output : Path
-        Folder for the image, its mask and the manifest.
+        Folder for the images, their masks and the manifest.
     settings : PrepareSettings
     """
-    entry = _prepare(member, output, settings)
-    write_manifest(output, {member.key: entry})
-    LOGGER.info("%s: %s", member.key, entry.get("reason", "prepared"))
+    entries: dict[str, Entry] = {}
+    for member in members:
+        entry = entries[member.key] = _prepare(member, output, settings)
+        LOGGER.info("%s: %s", member.key, entry.get("reason", "prepared"))
+    write_manifest(output, entries)
 
 
 def _prepare(member: Member, output: Path, settings: PrepareSettings) -> Entry:

@@ -8,6 +8,7 @@ from pathlib import Path
 from regcore import __version__
 from regcore.groupwise import average, bias_certificate, deviation, sharpen, symmetrise
 from regcore.image import Image
+from regcore.io.arrays import link_file
 from regcore.io.nifti import write_image
 from regcore.io.tables import read_json, read_table, write_json, write_table
 from regcore.preprocess import foreground_mask, is_stripped
@@ -113,3 +114,20 @@ def publish_template(
         text = template_description(layout.template, partial.count, image, about or DatasetSettings(), strata)
         write_json(files["description"], text)
     return image, mask
+
+
+def upload_results(layout: Layout, output: Path) -> None:
+    """Give a folder, which Snakemake brings to an object store, all results but the working folder.
+
+    Parameters
+    ----------
+    layout : Layout
+    output : Path
+        Local copy of the folder in the store: of hard links, where the file system has them.
+    """
+    found = (file for file in sorted(layout.results.rglob("*")) if file.is_file())
+    # Snakemake marks folders by files of its own
+    kept = [file for file in found if layout.work not in file.parents and file.name != ".snakemake_timestamp"]
+    for file in kept:
+        link_file(file, output / file.relative_to(layout.results))
+    LOGGER.info("%d files", len(kept))

@@ -13,6 +13,7 @@ import pandas as pd
 
 from regcore import __version__
 from regcore.image import Image
+from regcore.io.files import disk_space
 from regcore.io.nifti import read_image, read_labels
 from regcore.io.tables import read_json, read_table, write_text
 from regcore.qc.data import ReportData
@@ -62,6 +63,7 @@ def make_report(
     overrides: Sequence[Mapping[str, Any]],
     output: Path,
     strata: Sequence[Stratum] = (),
+    disk_mb: float = 0,
 ) -> None:
     """Write the report.
 
@@ -131,6 +133,7 @@ def make_report(
         methods=describe_methods(study, len(members) or len(covariates), excluded, versions),
         outputs=pd.DataFrame(outputs, columns=["path", "description"]),
         convention=convention,
+        disk_gb=(disk_space(layout.results) / 1e9, disk_mb / 1e3),
         sections=_sections(
             tables, [_design(name, layout) for name in statistics], conditional, template, mask, convention
         ),

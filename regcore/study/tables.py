@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from regcore.io.label_tables import read_label_table
@@ -17,7 +18,9 @@ from regcore.sides import side_pairs
 from regcore.study import influence, strata
 from regcore.study.dictionary import DICTIONARY
 from regcore.study.gather import STATE
+from regcore.study.job import used
 from regcore.study.manifest import read_manifest
+from regcore.study.planning.costs import Cost
 from regcore.study.weighing import QC
 
 MADE_IN = {
@@ -26,6 +29,16 @@ MADE_IN = {
     "accumulated": "accumulated",
     "histograms": "accumulated",
 }
+MIB = 2**20
+RUNTIME = [
+    "rule",
+    "job",
+    "seconds",
+    "memory_mb",
+    "cpu_seconds",
+    "expected_memory_mb",
+    "expected_cpu_seconds",
+]
 QUALITY = [
     "similarity_before",
     "similarity_after",
@@ -194,26 +207,35 @@ def _join(frame: pd.DataFrame, people: pd.DataFrame) -> pd.DataFrame:
     return frame.merge(people.rename(columns=renamed), how="left", on=keys, sort=False)
 
 
-def collect_runtime(benchmarks: Path, output: Path) -> None:
-    """Write run time and memory of every job.
+def collect_runtime(work: Path, output: Path, expected: Mapping[str, Cost]) -> None:
+    """Write run time and memory of every job, and what was expected.
+
+    Snakemake looks at a job twice a second and later less, and misses peaks; so what the job itself has
+    logged at its end counts where it is more.
 
     Parameters
     ----------
-    benchmarks : Path
-        Folder with ``<rule>/<job>.tsv`` as Snakemake writes them.
+    work : Path
+        Working folder, with ``benchmarks/<rule>/<job>.tsv`` as Snakemake writes them, and the logs.
     output : Path
+    expected : mapping
+        Cost of the jobs, from `Plan.costs`.
     """
     rows = []
-    for file in sorted(benchmarks.glob("*/*.tsv")):
-        values = read_table(file).iloc[-1]
+    for file in sorted((work / "benchmarks").glob("*/*.tsv")):
+        values, rule = read_table(file).iloc[-1], file.parent.name
+        logs = [work / "logs" / rule / f"{file.stem}.log", work / "logs" / f"{rule}.log"]
+        seconds, memory = next(filter(None, map(used, logs)), (np.nan, np.nan))
+        cost = expected.get(f"{rule}/{file.stem}", Cost(np.nan, np.nan))
         rows.append(
             {
-                "rule": file.parent.name,
+                "rule": rule,
                 "job": file.stem,
                 "seconds": values.get("s"),
-                "memory_mb": values.get("max_rss"),
-                "cpu_seconds": values.get("cpu_time"),
+                "memory_mb": np.fmax(values.get("max_rss", np.nan) * MIB / 1e6, memory),
+                "cpu_seconds": np.fmax(values.get("cpu_time", np.nan), seconds),
+                "expected_memory_mb": cost.memory_mb,
+                "expected_cpu_seconds": cost.seconds,
             }
         )
-    frame = pd.DataFrame(rows, columns=["rule", "job", "seconds", "memory_mb", "cpu_seconds"])
-    write_table(output, frame, DICTIONARY)
+    write_table(output, pd.DataFrame(rows, columns=RUNTIME), DICTIONARY)

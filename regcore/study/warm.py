@@ -33,7 +33,7 @@ from regcore.study.measure import measure_batch
 from regcore.study.morphometry import morphometry_batch, template_labels
 from regcore.study.outputs import Layout
 from regcore.study.population import population_batch
-from regcore.study.prepare import prepare_member
+from regcore.study.prepare import prepare_batch
 from regcore.study.priors import atlas_priors
 from regcore.study.publish import publish_qc, publish_template
 from regcore.study.settings import (
@@ -101,7 +101,7 @@ def tiny_study(root: Path) -> Layout:
     ]
     prepared, grid_file = [work / "prepared" / member.key for member in members], work / "grid.json"
     for member, folder in zip(members, prepared, strict=True):
-        prepare_member(member, folder, PrepareSettings())
+        prepare_batch([member], folder, PrepareSettings())
     template_grid(prepared, grid_file, None)
     registered, template = work / "register" / "00", work / "template" / "00"
     centre_batch(prepared, grid_file, registered)

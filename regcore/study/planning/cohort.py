@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from regcore.study.overrides import Override, override_rows, read_overrides
 from regcore.study.subjects import Subject, group_sessions
 
 MOST_A_BATCH = 8
+# a large cohort has no more batches than this and is prepared in them, a small one image by image
+MOST_BATCHES = 200
+PREPARED_ALONE = 100
 
 
 def chunk(items: Sequence[Any], size: int, names: Sequence[str], prefix: str) -> dict[str, list[Any]]:
@@ -28,13 +32,24 @@ def chunk(items: Sequence[Any], size: int, names: Sequence[str], prefix: str) ->
     >>> chunk([1, 2], 1, ["a", "b"], "b")
     {'a': [1], 'b': [2]}
     """
-    if size == 1:
+    if size <= 1:
         return {name: [item] for name, item in zip(names, items, strict=True)}
     starts = range(0, len(items), size)
     return {
         f"{prefix}{number:04d}": list(items[start : start + size])
         for number, start in enumerate(starts, start=1)
     }
+
+
+def usual_batch_size(members: int) -> int:
+    """Members a job works on if nobody says: an eighth of the cohort, at most 8, but at most 200 batches.
+
+    Examples
+    --------
+    >>> [usual_batch_size(members) for members in (5, 24, 1000, 10_000)]
+    [1, 3, 8, 50]
+    """
+    return max(min(max(members // 8, 1), MOST_A_BATCH), -(-members // MOST_BATCHES))
 
 
 class CohortPlan:
@@ -67,8 +82,7 @@ class CohortPlan:
         self.members = list(members)
         self.keys = [member.key for member in members]
         self.by_key = {member.key: member for member in members}
-        size = study.batch_size or min(max(len(self.members) // 8, 1), MOST_A_BATCH)
-        self.batch_size = size
+        size = self.batch_size = study.batch_size or usual_batch_size(len(self.members))
         self.batches: dict[str, list[Member]] = chunk(self.members, size, self.keys, "b")
         self.batch_of = {member.key: batch for batch, each in self.batches.items() for member in each}
         table, known = study.qc.overrides, list(dict.fromkeys([*self.keys, *self.images]))
@@ -103,9 +117,23 @@ class CohortPlan:
             pairwise = replace(pairwise, reference=self.alias(reference))
         return {"atlas": atlas, "pairwise": pairwise}
 
-    def member(self, key: str) -> Member:
-        """An image of the cohort, only with what preparing it depends on."""
-        return replace(self.images[key], labels=None, covariates={})
+    @cached_property
+    def prepared_batches(self) -> dict[str, list[Member]]:
+        """Images that are prepared together: one by one, or in the batches of a large cohort."""
+        alone = bool(self.subjects) or len(self.images) <= PREPARED_ALONE
+        return chunk([*self.images.values()], 1 if alone else self.batch_size, [*self.images], "b")
+
+    @cached_property
+    def _prepared_in(self) -> dict[str, str]:
+        return {each.key: batch for batch, images in self.prepared_batches.items() for each in images}
+
+    def prepared(self, keys: Iterable[str]) -> list[str]:
+        """Folders, below the working folder, that hold these prepared images and subjects."""
+        return list(dict.fromkeys(f"prepared/{self._prepared_in.get(key, key)}" for key in keys))
+
+    def sources(self, batch: str) -> list[Member]:
+        """Images that are prepared together, only with what preparing them depends on."""
+        return [replace(image, labels=None, covariates={}) for image in self.prepared_batches[batch]]
 
     def keys_of(self, batch: str) -> list[str]:
         """Members of a batch."""
@@ -133,9 +161,13 @@ class CohortPlan:
         """Label file of every member of a batch that has one."""
         return {m.key: os.fspath(m.labels) for m in self.batches[batch] if m.labels is not None}
 
-    def images_of(self, key: str) -> list[str]:
-        """Image and mask file of an image of the cohort."""
-        files = (self.images[key].image, self.images[key].mask, *self.images[key].channels.values())
+    def images_of(self, batch: str) -> list[str]:
+        """Image and mask files of images that are prepared together."""
+        files = [
+            file
+            for each in self.prepared_batches[batch]
+            for file in (each.image, each.mask, *each.channels.values())
+        ]
         return [os.fspath(path) for path in files if path is not None]
 
     def labels_of(self, batch: str) -> list[str]:
@@ -175,10 +207,6 @@ class CohortPlan:
         """Subjects with several sessions, or those whose one session is taken as it is."""
         chosen = [one for one in self.subjects.values() if one.is_averaged == averaged and not one.is_image]
         return [subject.key for subject in chosen]
-
-    def subject_folders(self, subject: str) -> list[str]:
-        """Folders, below the working folder, of the prepared sessions of a subject."""
-        return [f"prepared/{key}" for key in self.subjects[subject].keys]
 
     def subject_label_files(self, subject: str) -> dict[str, str]:
         """Own label file of a subject and of its sessions."""

@@ -13,7 +13,7 @@ from regcore.io.label_tables import read_label_table
 from regcore.sides import side_pairs
 from regcore.study.atlases import Atlas, read_atlases
 from regcore.study.config import existing_path, find_participants
-from regcore.study.planning.cohort import CohortPlan, chunk
+from regcore.study.planning.cohort import MOST_BATCHES, CohortPlan, chunk
 
 
 def _beside(labels: Path) -> str | None:
@@ -52,7 +52,7 @@ class LabellingPlan(CohortPlan):
     def atlas_batches(self) -> dict[str, list[str]]:
         """Members that the atlases label, in batches."""
         targets = self._labelled() if self.atlases else []
-        return chunk(targets, self.study.batch_size or 1, targets, "a")
+        return chunk(targets, self.study.batch_size or -(-len(targets) // MOST_BATCHES), targets, "a")
 
     @cached_property
     def atlas_batch_of(self) -> dict[str, str]:
@@ -106,8 +106,7 @@ class LabellingPlan(CohortPlan):
 
     def atlas_prepared(self, keys: Sequence[str]) -> list[str]:
         """Folders, below the working folder, of the images that labelling these images reads."""
-        members = [f"prepared/{key}" for key in self._read_with(keys)]
-        return members + [f"library/{atlas.key}" for atlas in self.library]
+        return self.prepared(self._read_with(keys)) + [f"library/{atlas.key}" for atlas in self.library]
 
     def atlas_population(self, keys: Sequence[str]) -> list[str]:
         """Batches whose transforms labelling these images reads."""

@@ -11,7 +11,7 @@ from regcore.errors import InputError
 from regcore.io.files import is_file
 from regcore.io.tables import read_table
 from regcore.study.config import existing_path
-from regcore.study.planning.cohort import CohortPlan, chunk
+from regcore.study.planning.cohort import MOST_BATCHES, CohortPlan, chunk
 
 # two of them and what stands around them make a file name
 LONGEST_NAME = 64
@@ -56,7 +56,9 @@ class PairsPlan(CohortPlan):
     def pair_batches(self) -> dict[str, list[Pair]]:
         """Pairs in batches."""
         pairs = self._pairs() if "pairwise" in self.study.targets else []
-        return chunk(pairs, self.study.batch_size or 1, [pair.key for pair in pairs], "p")
+        return chunk(
+            pairs, self.study.batch_size or -(-len(pairs) // MOST_BATCHES), [pair.key for pair in pairs], "p"
+        )
 
     def _pairs(self) -> list[Pair]:
         pairwise = self.study.pairwise

@@ -32,7 +32,13 @@ include: "rules/statistics.smk"
 include: "rules/report.smk"
 
 
+# targets, and what takes a moment and need not wait in a cluster's queue
 localrules:
+    publish_qc,
+    list_quarantine,
+    describe_dataset,
+    collect_runtime,
+    check_strict,
     all,
     pairwise,
     template,

@@ -122,14 +122,21 @@ class Cluster:
     def start(self, node: str) -> None:
         """Switch a node on."""
         # snakemake hides SLURM_CONF from what it runs in a job, so here the settings are where SLURM looks
-        # first; a shell is the first process, since that one has to take care of orphans
+        # first; the first process is a shell, which takes care of orphans and outlives the daemon
         settings = f"mount --bind {shlex.quote(str(self.folder))} {DEFAULT_SETTINGS}"
-        command = ["bash", "-c", f"{settings} && {{ slurmd -D -N {node} & wait $!; }}"]
+        command = ["bash", "-c", f"{settings} && {{ slurmd -D -N {node} & wait; sleep infinity; }}"]
         self.nodes[node] = _daemon(command, self.folder / f"slurmd-{node}.log", self.environment)
 
     def kill(self, node: str) -> None:
         """Pull a node's plug: it and all that runs on it is gone at once."""
         _kill(self.nodes.pop(node))
+
+    def daemon(self, node: str) -> int:
+        """Process of a node's daemon: where that alone is killed, the node's jobs live on."""
+        first = _children(self.nodes[node].pid)[0]
+        return next(
+            child for child in _children(first) if b"slurmd" in Path(f"/proc/{child}/cmdline").read_bytes()
+        )
 
     def wait_until_idle(self, seconds: float = 120) -> None:
         """Wait until all nodes are there and none has work."""
@@ -181,7 +188,9 @@ def cluster(nodes: int = 3, cpus: int = 2, memory_mb: int = 6000) -> Iterator[Cl
         files = {"socket": "munge.socket", "key-file": "munge.key", "seed-file": "munge.seed"}
         files |= {"pid-file": "munge.pid", "log-file": "munge.log"}
         munge = [f"--{option}={folder / name}" for option, name in files.items()]
-        keys = _daemon(["munged", "--foreground", "--force", *munge], folder / "munged.log", started.environment)
+        keys = _daemon(
+            ["munged", "--foreground", "--force", *munge], folder / "munged.log", started.environment
+        )
         stack.callback(_kill, keys)
         wait_for((folder / "munge.socket").exists, 60, "munged")
         controller = _daemon(["slurmctld", "-D", "-c"], folder / "slurmctld.log", started.environment)
@@ -223,7 +232,11 @@ def _daemon(command: list[str], log: Path, environment: dict[str, str]) -> subpr
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
     """End a program's namespace, and wait until the system has ended all that was in it."""
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    for child in children.read_text().split() if children.exists() else []:
-        os.kill(int(child), signal.SIGKILL)
+    for child in _children(process.pid):
+        os.kill(child, signal.SIGKILL)
     process.wait()
+
+
+def _children(process: int) -> list[int]:
+    path = Path(f"/proc/{process}/task/{process}/children")
+    return [int(child) for child in path.read_text().split()] if path.exists() else []

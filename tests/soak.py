@@ -280,8 +280,8 @@ def report(builds: list[tuple[Build, float, list[str]]], hours: float, asked: fl
 `python -m tests.soak --hours {asked:g}`, {time.strftime("%Y-%m-%d")}, regcore {__version__}: ran for
 **{60 * hours:.0f} minutes** on a simulated SLURM cluster of three nodes on one machine with {os.cpu_count()}
 processors. Studies of {len(MEMBERS)} made members were built from nothing, one after the other, while faults
-struck every {PAUSE_S[0]:.0f} to {PAUSE_S[1]:.0f} seconds during the first {STARTS_WITH_FAULTS} starts of each;
-a build that ended in an error was started again, as a user would.
+struck every {PAUSE_S[0]:.0f} to {PAUSE_S[1]:.0f} s in the first {STARTS_WITH_FAULTS} starts of each; a build
+that ended in an error was started again, as a user would.
 
 | | |
 |---|---|

@@ -1,8 +1,8 @@
 """A real SLURM cluster on one machine: several nodes on loopback, in a folder of its own, gone when done.
 
-``python -m tests.cluster COMMAND`` runs a command beside it. Every daemon has a namespace of processes: to kill
-the first of them is to pull the plug of a node with all its jobs, and nothing outlives the cluster, even where
-the tests are killed. Nothing is read from or written to the machine's own SLURM.
+``python -m tests.cluster COMMAND`` runs a command beside it. Every daemon has a namespace of processes: to
+kill the first of them is to pull the plug of a node with all its jobs, and nothing outlives the cluster, even
+where the tests are killed. Nothing is read from or written to the machine's own SLURM.
 """
 
 from __future__ import annotations
@@ -58,10 +58,10 @@ JobAcctGatherFrequency=task=1
 JobAcctGatherParams=OverMemoryKill
 DefMemPerCPU=200
 """
-NODE = """NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs={cpus} RealMemory={memory_mb}
-"""
-PARTITION = """PartitionName=main Nodes=ALL Default=YES MaxTime=08:00:00 DefaultTime=00:10:00 State=UP
-"""
+NODE = (
+    "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs={cpus} RealMemory={memory_mb}\n"
+)
+PARTITION = "PartitionName=main Nodes=ALL Default=YES MaxTime=08:00:00 DefaultTime=00:10:00 State=UP\n"
 NAMESPACE = ("unshare", "--pid", "--mount-proc", "--fork", "--kill-child")
 
 

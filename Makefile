@@ -4,6 +4,7 @@ CORES ?= $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN 2>/dev/null || e
 PYTEST_ARGS ?=
 CASES ?= 100000
 CONFIG ?= study.yaml
+HOURS ?= 2
 # LOCKED=no installs what pyproject.toml allows instead of the locked versions
 LOCKED ?= yes
 
@@ -20,7 +21,7 @@ PYTHON_FILES := regcore scripts tests benchmarks requirements
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH :=
 
-.PHONY: help install demo test validate lint audit sbom lock fuzz format estimate bench clean distclean
+.PHONY: help install demo test validate lint audit sbom lock fuzz soak format estimate bench clean distclean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -108,6 +109,9 @@ lock: ## lock what pyproject.toml asks for, by its hashes; UPGRADE=--upgrade tak
 
 fuzz: $(VENV)/installed-test ## let CASES damaged and hostile files loose on every reader; prints the counts
 	$(BIN)/python -m tests.fuzz --cases $(CASES)
+
+soak: $(VENV)/installed-test ## build with faults at random on a simulated cluster for HOURS; writes docs/soak.md
+	$(BIN)/python -m tests.soak --hours $(HOURS)
 
 format: $(VENV)/installed-lint ## bring every file into the style that lint checks
 	$(BIN)/ruff check --fix $(PYTHON_FILES)

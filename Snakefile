@@ -37,7 +37,13 @@ if STUDY.upload_to:
     include: "rules/upload.smk"
 
 
+# targets, and what takes a moment and need not wait in a cluster's queue
 localrules:
+    publish_qc,
+    list_quarantine,
+    describe_dataset,
+    collect_runtime,
+    check_strict,
     all,
     pairwise,
     template,

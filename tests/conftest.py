@@ -16,6 +16,10 @@ import pytest
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+# Snakemake's plugin asks SLURM for its settings at every start, and waits ten seconds where that is installed
+# but does not run; tests that need a cluster start their own and never use one that is there
+os.environ["SLURM_CONF"] = os.devnull
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--runslow", action="store_true", help="also run the tests marked slow")

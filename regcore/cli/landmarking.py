@@ -4,44 +4,30 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
 from regcore.cli.options import (
     AFFINE_NAMES,
     FIELD_NAMES,
     LANDMARK_NAMES,
+    PATH,
     TABLE_NAMES,
+    CommandGroup,
     Frame,
-    Frames,
-    Quiet,
-    Threads,
     check_output,
+    frame_option,
+    quiet_option,
     read_chain,
+    threads_option,
     use_threads,
 )
 from regcore.errors import InputError
 
 if TYPE_CHECKING:
-    from regcore import landmarks
     from regcore.features import LandmarkFit
-
-app = typer.Typer(
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help=(
-        "Register by landmarks: find them, fit to them, measure on them.\n\n"
-        "Landmark files are tables with the columns x, y, z and perhaps name (.csv, .tsv), markups of 3D "
-        "Slicer (.mrk.json, .fcsv), or point files of elastix and ITK (.txt, .pts). Two files are paired by "
-        "name where all names are there and different, and else by order.\n\n"
-        "A start for images that lie far apart, or turned:\n\n"
-        "\b\n"
-        "regcore landmarks match fixed.nii.gz moving.nii.gz -t start.txt\n"
-        "regcore register fixed.nii.gz moving.nii.gz --initial start.txt -t xfm.h5\n"
-        "regcore landmarks errors fixed.mrk.json moving.mrk.json -t xfm.h5"
-    ),
-)
+    from regcore.landmarks import Landmarks
 
 
 class Model(StrEnum):
@@ -54,48 +40,75 @@ class Model(StrEnum):
     field = "field"
 
 
-FixedPoints = Annotated[Path, typer.Argument(metavar="FIXED", help="Landmarks of the fixed space.")]
-MovingPoints = Annotated[Path, typer.Argument(metavar="MOVING", help="Landmarks of the moving space.")]
-Models = Annotated[
-    Model, typer.Option("--model", "-m", help="What to fit; a field is an affine and a thin-plate spline.")
-]
-FixedImage = Annotated[
-    Path | None,
-    typer.Option(help="Image of the fixed space: a field lies on its grid, index files count in it."),
-]
-MovingImage = Annotated[Path | None, typer.Option(help="Image of the moving space, for index files.")]
+fixed_points_argument = click.argument("fixed", type=PATH, help="Landmarks of the fixed space.")
+moving_points_argument = click.argument("moving", type=PATH, help="Landmarks of the moving space.")
+fixed_image_option = click.option(
+    "--fixed-image",
+    type=PATH,
+    help="Image of the fixed space: a field lies on its grid, index files count in it.",
+)
+moving_image_option = click.option(
+    "--moving-image", type=PATH, help="Image of the moving space, for index files."
+)
+TO_WRITE = "Fixed-to-moving transform to write, .h5 (.txt if linear)."
+TO_FIT = "What to fit; a field is an affine and a thin-plate spline."
 
 
+@click.group(cls=CommandGroup, no_args_is_help=False)
+def landmarks() -> None:
+    """Register by landmarks: find them, fit to them, measure on them.
+
+    Landmark files are tables with the columns x, y, z and perhaps name (.csv, .tsv), markups of 3D Slicer
+    (.mrk.json, .fcsv), or point files of elastix and ITK (.txt, .pts). Two files are paired by name where all
+    names are there and different, and else by order.
+
+    A start for images that lie far apart, or turned:
+
+    \b
+    regcore landmarks match fixed.nii.gz moving.nii.gz -t start.txt
+    regcore register fixed.nii.gz moving.nii.gz --initial start.txt -t xfm.h5
+    regcore landmarks errors fixed.mrk.json moving.mrk.json -t xfm.h5
+    """
+
+
+@landmarks.command()
+@click.argument("fixed", type=PATH, help="Image of the fixed space.")
+@click.argument("moving", type=PATH, help="Image of the moving space.")
+@click.option("--transform", "-t", type=PATH, help=TO_WRITE)
+@click.option("--model", "-m", type=click.Choice(Model), default=Model.affine, help=TO_FIT)
+@click.option(
+    "--fixed-points", type=PATH, help="Matched places in the fixed image, to write: .csv, .tsv, .mrk.json."
+)
+@click.option("--moving-points", type=PATH, help="The same places in the moving image.")
+@click.option("--fixed-mask", type=PATH, help="Mask on the fixed grid; only inside it.")
+@click.option("--moving-mask", type=PATH, help="Mask on the moving grid; only inside it.")
+@click.option("--rotation", is_flag=True, help="Match whatever the turn; without, up to about 20 degrees.")
+@click.option(
+    "--voxel", default=0.0, help="Voxel size to search at, mm; smaller finds more; 0: each image's mean."
+)
+@click.option(
+    "--tolerance", default=0.0, help="Matches agree with a linear map within this, mm; 0: three voxels."
+)
+@click.option("--smoothing", default=20.0, help="Of a field, voxels; 0 passes through every match.")
+@frame_option
+@threads_option
+@quiet_option
 def match(
-    fixed: Annotated[Path, typer.Argument(metavar="FIXED", help="Image of the fixed space.")],
-    moving: Annotated[Path, typer.Argument(metavar="MOVING", help="Image of the moving space.")],
-    transform: Annotated[
-        Path | None,
-        typer.Option("--transform", "-t", help="Fixed-to-moving transform to write, .h5 (.txt if linear)."),
-    ] = None,
-    model: Models = Model.affine,
-    fixed_points: Annotated[
-        Path | None, typer.Option(help="Matched places in the fixed image, to write: .csv, .tsv, .mrk.json.")
-    ] = None,
-    moving_points: Annotated[Path | None, typer.Option(help="The same places in the moving image.")] = None,
-    fixed_mask: Annotated[Path | None, typer.Option(help="Mask on the fixed grid; only inside it.")] = None,
-    moving_mask: Annotated[Path | None, typer.Option(help="Mask on the moving grid; only inside it.")] = None,
-    rotation: Annotated[
-        bool, typer.Option("--rotation", help="Match whatever the turn; without, up to about 20 degrees.")
-    ] = False,
-    voxel: Annotated[
-        float,
-        typer.Option(help="Voxel size to search at, mm; smaller finds more; 0: each image's mean."),
-    ] = 0.0,
-    tolerance: Annotated[
-        float, typer.Option(help="Matches agree with a linear map within this, mm; 0: three voxels.")
-    ] = 0.0,
-    smoothing: Annotated[
-        float, typer.Option(help="Of a field, voxels; 0 passes through every match.")
-    ] = 20.0,
-    frame: Frames = Frame.ras,
-    threads: Threads = 0,
-    quiet: Quiet = False,
+    fixed: Path,
+    moving: Path,
+    transform: Path | None,
+    model: Model,
+    fixed_points: Path | None,
+    moving_points: Path | None,
+    fixed_mask: Path | None,
+    moving_mask: Path | None,
+    rotation: bool,
+    voxel: float,
+    tolerance: float,
+    smoothing: float,
+    frame: Frame,
+    threads: int,
+    quiet: bool,
 ) -> None:
     """Find the same places in two images, and fit a transform to them.
 
@@ -157,26 +170,37 @@ def match(
         write_landmarks(fixed_points, found.fixed, frame=frame.value)
         write_landmarks(moving_points, found.moving, frame=frame.value)
     if not quiet:
-        typer.echo(summary)
+        click.echo(summary)
 
 
+@landmarks.command()
+@fixed_points_argument
+@moving_points_argument
+@click.option("--transform", "-t", type=PATH, required=True, help=TO_WRITE)
+@click.option("--model", "-m", type=click.Choice(Model), default=Model.rigid, help=TO_FIT)
+@click.option(
+    "--tolerance",
+    default=0.0,
+    help="Leave out pairs that the best linear map misses by more, mm; 0 uses all.",
+)
+@click.option("--smoothing", default=0.0, help="Of a field, voxels; 0 passes through every pair.")
+@fixed_image_option
+@moving_image_option
+@frame_option
+@threads_option
+@quiet_option
 def fit(
-    fixed: FixedPoints,
-    moving: MovingPoints,
-    transform: Annotated[
-        Path,
-        typer.Option("--transform", "-t", help="Fixed-to-moving transform to write, .h5 (.txt if linear)."),
-    ],
-    model: Models = Model.rigid,
-    tolerance: Annotated[
-        float, typer.Option(help="Leave out pairs that the best linear map misses by more, mm; 0 uses all.")
-    ] = 0.0,
-    smoothing: Annotated[float, typer.Option(help="Of a field, voxels; 0 passes through every pair.")] = 0.0,
-    fixed_image: FixedImage = None,
-    moving_image: MovingImage = None,
-    frame: Frames = Frame.ras,
-    threads: Threads = 0,
-    quiet: Quiet = False,
+    fixed: Path,
+    moving: Path,
+    transform: Path,
+    model: Model,
+    tolerance: float,
+    smoothing: float,
+    fixed_image: Path | None,
+    moving_image: Path | None,
+    frame: Frame,
+    threads: int,
+    quiet: bool,
 ) -> None:
     """Fit a transform to two landmark files.
 
@@ -208,28 +232,34 @@ def fit(
     )
     write_transform(transform, found.transform)
     if not quiet:
-        typer.echo(_fit_summary(*pairs, found))
+        click.echo(_fit_summary(*pairs, found))
 
 
+@landmarks.command()
+@fixed_points_argument
+@moving_points_argument
+@click.option(
+    "--transform",
+    "-t",
+    "transforms",
+    type=PATH,
+    multiple=True,
+    help="Fixed-to-moving transform; of several, the last comes first, as in ANTs.",
+)
+@click.option("--output", "-o", type=PATH, help="Table with a row a landmark to write, .tsv or .csv.")
+@fixed_image_option
+@moving_image_option
+@frame_option
+@threads_option
 def errors(
-    fixed: FixedPoints,
-    moving: MovingPoints,
-    transform: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--transform",
-            "-t",
-            help="Fixed-to-moving transform; of several, the last comes first, as in ANTs.",
-        ),
-    ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="Table with a row a landmark to write, .tsv or .csv."),
-    ] = None,
-    fixed_image: FixedImage = None,
-    moving_image: MovingImage = None,
-    frame: Frames = Frame.ras,
-    threads: Threads = 0,
+    fixed: Path,
+    moving: Path,
+    transforms: tuple[Path, ...],
+    output: Path | None,
+    fixed_image: Path | None,
+    moving_image: Path | None,
+    frame: Frame,
+    threads: int,
 ) -> None:
     """Measure a transform on landmarks, in mm.
 
@@ -241,21 +271,17 @@ def errors(
     regcore landmarks errors fixed.csv moving.csv -t xfm.h5 -o errors.tsv
     """
     if output is not None:
-        check_output(output, TABLE_NAMES, [fixed, moving, *(transform or [])])
+        check_output(output, TABLE_NAMES, [fixed, moving, *transforms])
 
     from regcore.features import ERROR_COLUMNS, error_summary, error_table
     from regcore.io.tables import write_table
 
     use_threads(threads)
     pairs = read_pairs(fixed, moving, fixed_image, moving_image, frame)
-    table = error_table(*pairs, read_chain(transform) if transform else None)
+    table = error_table(*pairs, read_chain(transforms) if transforms else None)
     if output is not None:
         write_table(output, table, ERROR_COLUMNS)
-    typer.echo(error_summary(table).to_csv(sep="\t", index=False, float_format="%.6g"), nl=False)
-
-
-for command in (match, fit, errors):
-    app.command()(command)
+    click.echo(error_summary(table).to_csv(sep="\t", index=False, float_format="%.6g"), nl=False)
 
 
 def _transform_names(model: Model) -> tuple[str, ...]:
@@ -264,7 +290,7 @@ def _transform_names(model: Model) -> tuple[str, ...]:
 
 def read_pairs(
     fixed: Path, moving: Path, fixed_image: Path | None, moving_image: Path | None, frame: Frame
-) -> tuple[landmarks.Landmarks, landmarks.Landmarks]:
+) -> tuple[Landmarks, Landmarks]:
     """Corresponding landmarks of two files, in one order."""
     from regcore.io.landmarks import read_landmarks
     from regcore.io.nifti import read_grid
@@ -278,7 +304,7 @@ def read_pairs(
     return pair_landmarks(first, second)
 
 
-def _fit_summary(fixed: landmarks.Landmarks, moving: landmarks.Landmarks, fit: LandmarkFit) -> str:
+def _fit_summary(fixed: Landmarks, moving: Landmarks, fit: LandmarkFit) -> str:
     import numpy as np
 
     from regcore.features import registration_errors

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
-from regcore.cli.options import IMAGE_NAMES, TABLE_NAMES, Threads, check_output, use_threads
+from regcore.cli.options import IMAGE_NAMES, PATH, TABLE_NAMES, check_output, threads_option, use_threads
 
 if TYPE_CHECKING:
     from regcore.transforms import Transform
@@ -24,17 +24,22 @@ class Method(StrEnum):
     trimmed_mean = "trimmed_mean"
 
 
+@click.command()
+@click.argument("images", type=PATH, nargs=-1, required=True, help="Images to average.")
+@click.option("--output", "-o", type=PATH, required=True, help="Average to write, .nii.gz.")
+@click.option(
+    "--method",
+    "-m",
+    type=click.Choice(Method),
+    default=Method.mean,
+    help="A trimmed mean leaves out a fifth at either end.",
+)
+@click.option(
+    "--reference", "-r", type=PATH, help="Image whose grid the average takes; the first by default."
+)
+@threads_option
 def average(
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGES", help="Images to average.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Average to write, .nii.gz.")],
-    method: Annotated[
-        Method, typer.Option("--method", "-m", help="A trimmed mean leaves out a fifth at either end.")
-    ] = Method.mean,
-    reference: Annotated[
-        Path | None,
-        typer.Option("--reference", "-r", help="Image whose grid the average takes; the first by default."),
-    ] = None,
-    threads: Threads = 0,
+    images: tuple[Path, ...], output: Path, method: Method, reference: Path | None, threads: int
 ) -> None:
     """Average images that lie in one space.
 
@@ -61,18 +66,12 @@ def average(
     write_image(output, stack_average(stack, coverages, method.value))
 
 
-def overlap(
-    first: Annotated[Path, typer.Argument(metavar="FIRST", help="Label map to judge.")],
-    second: Annotated[
-        Path, typer.Argument(metavar="SECOND", help="Label map of reference, on the same grid.")
-    ],
-    names: Annotated[
-        Path | None, typer.Option("--names", "-n", help="Table of label names: columns index and name.")
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Table to write, .tsv; printed if not given.")
-    ] = None,
-) -> None:
+@click.command()
+@click.argument("first", type=PATH, help="Label map to judge.")
+@click.argument("second", type=PATH, help="Label map of reference, on the same grid.")
+@click.option("--names", "-n", type=PATH, help="Table of label names: columns index and name.")
+@click.option("--output", "-o", type=PATH, help="Table to write, .tsv; printed if not given.")
+def overlap(first: Path, second: Path, names: Path | None, output: Path | None) -> None:
     """Compare two label maps.
 
     A row a label: Dice, surface distances (mm) and volumes (mm3).
@@ -92,16 +91,16 @@ def overlap(
         read_labels(first), read_labels(second), None if names is None else read_label_table(names).names
     )
     if output is None:
-        typer.echo(table.to_csv(sep="\t", index=False, float_format="%.6g", na_rep="n/a"), nl=False)
+        click.echo(table.to_csv(sep="\t", index=False, float_format="%.6g", na_rep="n/a"), nl=False)
     else:
         write_table(output, table)
-        typer.echo(f"mean Dice {table['dice'].mean():.4f} over {len(table)} labels")
+        click.echo(f"mean Dice {table['dice'].mean():.4f} over {len(table)} labels")
 
 
-def info(
-    files: Annotated[list[Path], typer.Argument(metavar="FILES", help="Images and transforms.")],
-    threads: Threads = 0,
-) -> None:
+@click.command()
+@click.argument("files", type=PATH, nargs=-1, required=True, help="Images and transforms.")
+@threads_option
+def info(files: tuple[Path, ...], threads: int) -> None:
     """Say what is in images and transforms.
 
     Positions are world millimetres, RAS+.
@@ -113,9 +112,9 @@ def info(
     for index, path in enumerate(files):
         describe = _describe_transform if path.name.lower().endswith(TRANSFORM_NAMES) else _describe_image
         lines = describe(path)
-        typer.echo(f"{chr(10) if index else ''}{path}")
+        click.echo(f"{chr(10) if index else ''}{path}")
         for key, value in lines.items():
-            typer.echo(f"  {key:<14} {value}")
+            click.echo(f"  {key:<14} {value}")
 
 
 def _describe_image(path: Path) -> dict[str, str]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
 from regcore.errors import InputError
 
@@ -29,24 +29,39 @@ class Frame(StrEnum):
     lps = "lps"
 
 
-Threads = Annotated[
-    int,
-    typer.Option(
-        "--threads", "-j", min=0, help="Threads to use; 0 takes all there are. The result is the same."
-    ),
-]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
-Frames = Annotated[
-    Frame, typer.Option("--frame", help="Axes of tables of points: RAS+ (NIfTI) or LPS+ (ITK), millimetres.")
-]
-Transforms = Annotated[
-    list[Path],
-    typer.Option(
-        "--transform",
-        "-t",
-        help="Transform from the reference to the input; of several, the last comes first, as in ANTs.",
-    ),
-]
+PATH = click.Path(path_type=Path)
+
+threads_option = click.option(
+    "--threads",
+    "-j",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Threads to use; 0 takes all there are. The result is the same.",
+)
+quiet_option = click.option("--quiet", "-q", is_flag=True, help="Show no progress.")
+frame_option = click.option(
+    "--frame",
+    type=click.Choice(Frame),
+    default=Frame.ras,
+    help="Axes of tables of points: RAS+ (NIfTI) or LPS+ (ITK), millimetres.",
+)
+transforms_option = click.option(
+    "--transform",
+    "-t",
+    "transforms",
+    type=PATH,
+    multiple=True,
+    required=True,
+    help="Transform from the reference to the input; of several, the last comes first, as in ANTs.",
+)
+
+
+class CommandGroup(click.Group):
+    """Commands that the help lists in the order in which they were added, not by the alphabet."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of the commands."""
+        return list(self.commands)
 
 
 def check_output(path: Path, names: tuple[str, ...], inputs: Iterable[Path | None] = ()) -> None:

@@ -5,23 +5,22 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-from typer.core import TyperCommand
+import click
 
 from regcore.cli.options import (
     AFFINE_NAMES,
     FIELD_NAMES,
     IMAGE_NAMES,
-    Quiet,
-    Threads,
+    PATH,
     check_output,
+    quiet_option,
     read_chain,
+    threads_option,
     use_threads,
 )
 from regcore.cli.progress import iteration_progress
-from regcore.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,78 +30,81 @@ if TYPE_CHECKING:
     from regcore.registration.settings import RegistrationSettings
 
 
+@click.command()
+@click.argument("fixed", type=PATH, help="Image whose grid and anatomy the result takes.")
+@click.argument("moving", type=PATH, help="Image that is brought onto it.")
+@click.option(
+    "--transform",
+    "-t",
+    type=PATH,
+    required=True,
+    help="Fixed-to-moving transform to write, .h5 (.txt if linear).",
+)
+@click.option("--inverse", "-i", type=PATH, help="Moving-to-fixed transform to write.")
+@click.option("--warped", "-w", type=PATH, help="Moving image on the fixed grid, to write.")
+@click.option("--preset", "-p", default="default", help="Settings by name; 'regcore presets' lists them.")
+@click.option(
+    "--settings",
+    "-s",
+    type=PATH,
+    help="YAML file instead of a preset; 'regcore presets NAME' prints one to begin with.",
+)
+@click.option(
+    "--initial",
+    type=PATH,
+    multiple=True,
+    help="Fixed-to-moving transform to start from; of several, the last is first.",
+)
+@click.option("--fixed-mask", type=PATH, help="Mask on the fixed grid; only voxels inside count.")
+@click.option("--moving-mask", type=PATH, help="Mask on the moving grid; only voxels inside count.")
+@click.option(
+    "--channel",
+    "pairs",
+    type=(PATH, PATH, float),
+    multiple=True,
+    metavar="FIXED MOVING WEIGHT",
+    help="Further pair of images to match under the same transform, and how much it counts beside the first "
+    "(1: as much); FIXED on the first's grid. Can be given several times.",
+)
+@click.option(
+    "--labels",
+    type=(PATH, PATH),
+    metavar="FIXED MOVING",
+    help="Label maps of the two images, matched label to label beside the intensities.",
+)
+@click.option(
+    "--landmarks",
+    type=(PATH, PATH, float),
+    metavar="FIXED MOVING WEIGHT",
+    help="Landmark files of the two images, and the weight of their mean squared distance, per mm² "
+    "(0.01: 10 mm count as much as the images).",
+)
+@click.option(
+    "--match-histograms",
+    is_flag=True,
+    help="Give MOVING the intensities of FIXED first: two scanners, one contrast.",
+)
+@click.option("--compress", is_flag=True, help="Smaller .h5 files, slower to write.")
+@threads_option
+@quiet_option
 def register(
-    fixed: Annotated[
-        Path, typer.Argument(metavar="FIXED", help="Image whose grid and anatomy the result takes.")
-    ],
-    moving: Annotated[Path, typer.Argument(metavar="MOVING", help="Image that is brought onto it.")],
-    transform: Annotated[
-        Path,
-        typer.Option("--transform", "-t", help="Fixed-to-moving transform to write, .h5 (.txt if linear)."),
-    ],
-    inverse: Annotated[
-        Path | None, typer.Option("--inverse", "-i", help="Moving-to-fixed transform to write.")
-    ] = None,
-    warped: Annotated[
-        Path | None, typer.Option("--warped", "-w", help="Moving image on the fixed grid, to write.")
-    ] = None,
-    preset: Annotated[
-        str,
-        typer.Option("--preset", "-p", help="Settings by name; 'regcore presets' lists them."),
-    ] = "default",
-    settings: Annotated[
-        Path | None,
-        typer.Option(
-            "--settings",
-            "-s",
-            help="YAML file instead of a preset; 'regcore presets NAME' prints one to begin with.",
-        ),
-    ] = None,
-    initial: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--initial", help="Fixed-to-moving transform to start from; of several, the last is first."
-        ),
-    ] = None,
-    fixed_mask: Annotated[
-        Path | None, typer.Option(help="Mask on the fixed grid; only voxels inside count.")
-    ] = None,
-    moving_mask: Annotated[
-        Path | None, typer.Option(help="Mask on the moving grid; only voxels inside count.")
-    ] = None,
-    channel: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="FIXED MOVING WEIGHT",
-            help="Further pair of images to match under the same transform, and how much it counts beside "
-            "the first (1: as much); FIXED on the first's grid. Can be given several times.",
-        ),
-    ] = None,
-    labels: Annotated[
-        tuple[Path, Path] | None,
-        typer.Option(
-            metavar="FIXED MOVING",
-            help="Label maps of the two images, matched label to label beside the intensities.",
-        ),
-    ] = None,
-    landmarks: Annotated[
-        tuple[Path, Path, float] | None,
-        typer.Option(
-            metavar="FIXED MOVING WEIGHT",
-            help="Landmark files of the two images, and the weight of their mean squared distance, per mm² "
-            "(0.01: 10 mm count as much as the images).",
-        ),
-    ] = None,
-    match_histograms: Annotated[
-        bool,
-        typer.Option(
-            "--match-histograms",
-            help="Give MOVING the intensities of FIXED first: two scanners, one contrast.",
-        ),
-    ] = False,
-    compress: Annotated[bool, typer.Option("--compress", help="Smaller .h5 files, slower to write.")] = False,
-    threads: Threads = 0,
-    quiet: Quiet = False,
+    fixed: Path,
+    moving: Path,
+    transform: Path,
+    inverse: Path | None,
+    warped: Path | None,
+    preset: str,
+    settings: Path | None,
+    initial: tuple[Path, ...],
+    fixed_mask: Path | None,
+    moving_mask: Path | None,
+    pairs: tuple[tuple[Path, Path, float], ...],
+    labels: tuple[Path, Path] | None,
+    landmarks: tuple[Path, Path, float] | None,
+    match_histograms: bool,
+    compress: bool,
+    threads: int,
+    quiet: bool,
 ) -> None:
     """Register the MOVING image to the FIXED one.
 
@@ -127,8 +129,7 @@ def register(
     regcore register a_t1.nii.gz b_t1.nii.gz -t xfm.h5 --channel a_t2.nii.gz b_t2.nii.gz 0.5
     regcore register a_t1.nii.gz b_t1.nii.gz -t xfm.h5 --labels a_dseg.nii.gz b_dseg.nii.gz
     """
-    pairs = [_channel(each) for each in channel or []]
-    inputs = [fixed, moving, fixed_mask, moving_mask, settings, *(initial or []), *(labels or ())]
+    inputs = [fixed, moving, fixed_mask, moving_mask, settings, *initial, *(labels or ())]
     inputs += landmarks[:2] if landmarks else ()
     inputs += [path for *paths, _ in pairs for path in paths]
     chosen = _settings(preset, settings)
@@ -193,22 +194,7 @@ def register(
         },
     )
     if not quiet:
-        typer.echo(_summary(result.quality, result.seconds))
-
-
-class RegisterCommand(TyperCommand):
-    """A command whose option ``--channel`` takes three values and repeats: Typer knows only either."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Make the three values of every ``--channel`` one, a line each."""
-        joined: list[str] = []
-        rest = list(args)
-        while rest:
-            joined.append(rest.pop(0))
-            if joined[-1] == "--channel":
-                joined.append("\n".join(rest[:3]))
-                rest = rest[3:]
-        return super().parse_args(ctx, joined)
+        click.echo(_summary(result.quality, result.seconds))
 
 
 def _landmark_term(
@@ -221,23 +207,9 @@ def _landmark_term(
     return LandmarkTerm(*read_pairs(fixed, moving, fixed_image, moving_image, Frame.ras), weight)
 
 
-def _channel(text: str) -> tuple[Path, Path, float]:
-    parts = text.split("\n")
-    try:
-        fixed, moving, weight = parts
-        return Path(fixed), Path(moving), float(weight)
-    except ValueError:
-        raise InputError(
-            f"--channel: expected FIXED MOVING WEIGHT, found {' '.join(parts) or 'nothing'!r}"
-        ) from None
-
-
-def presets(
-    name: Annotated[
-        str | None,
-        typer.Argument(metavar="NAME", help="Preset whose file to print; all are listed if none."),
-    ] = None,
-) -> None:
+@click.command()
+@click.argument("name", required=False, help="Preset whose file to print; all are listed if none.")
+def presets(name: str | None) -> None:
     """List the presets, or print one.
 
     A preset is a YAML file that says what it is for and what was measured with it. Printed into a file and
@@ -252,12 +224,12 @@ def presets(
     from regcore.registration.presets import preset_file, preset_names, preset_purpose
 
     if name is not None:
-        typer.echo(read_text(preset_file(name)), nl=False)
+        click.echo(read_text(preset_file(name)), nl=False)
         return
     names = preset_names()
     width = max(map(len, names))
     for each in names:
-        typer.echo(f"{each:<{width}}  {preset_purpose(each)}")
+        click.echo(f"{each:<{width}}  {preset_purpose(each)}")
 
 
 def _settings(name: str, path: Path | None) -> RegistrationSettings:

@@ -4,37 +4,34 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
+import click
 
 from regcore.cli.options import (
     AFFINE_NAMES,
     FIELD_NAMES,
     IMAGE_NAMES,
     LANDMARK_NAMES,
+    PATH,
     POINT_NAMES,
     TABLE_NAMES,
     Frame,
-    Frames,
-    Threads,
-    Transforms,
     check_output,
+    frame_option,
     read_chain,
+    threads_option,
+    transforms_option,
     use_threads,
 )
 from regcore.errors import InputError
 
-Reference = Annotated[
-    Path | None,
-    typer.Option(
-        "--reference", "-r", help="Image whose grid the field is written on: one affine and one field."
-    ),
-]
-
-
 if TYPE_CHECKING:
     from regcore import space
+
+reference_option = click.option(
+    "--reference", "-r", type=PATH, help="Image whose grid the field is written on: one affine and one field."
+)
 
 
 class Interpolation(StrEnum):
@@ -45,33 +42,34 @@ class Interpolation(StrEnum):
     cubic = "cubic"
 
 
+@click.command()
+@click.argument(
+    "source", type=PATH, metavar="INPUT", help="Image, label map, or landmarks (.tsv, .csv, .mrk.json, ...)."
+)
+@click.argument("output", type=PATH, help="What to write: .nii.gz, or .tsv, .csv or .mrk.json for points.")
+@transforms_option
+@click.option("--reference", "-r", type=PATH, help="Image whose grid the output takes; not for points.")
+@click.option("--labels", "-l", is_flag=True, help="INPUT holds labels: each voxel gets the likeliest one.")
+@click.option(
+    "--interpolation",
+    "-n",
+    type=click.Choice(Interpolation),
+    default=Interpolation.linear,
+    help="How intensities are read between voxels.",
+)
+@click.option("--inverse", is_flag=True, help="Invert the chain of transforms first (slow for fields).")
+@frame_option
+@threads_option
 def apply(
-    source: Annotated[
-        Path,
-        typer.Argument(metavar="INPUT", help="Image, label map, or landmarks (.tsv, .csv, .mrk.json, ...)."),
-    ],
-    output: Annotated[
-        Path,
-        typer.Argument(
-            metavar="OUTPUT", help="What to write: .nii.gz, or .tsv, .csv or .mrk.json for points."
-        ),
-    ],
-    transform: Transforms,
-    reference: Annotated[
-        Path | None,
-        typer.Option("--reference", "-r", help="Image whose grid the output takes; not for points."),
-    ] = None,
-    labels: Annotated[
-        bool, typer.Option("--labels", "-l", help="INPUT holds labels: each voxel gets the likeliest one.")
-    ] = False,
-    interpolation: Annotated[
-        Interpolation, typer.Option("--interpolation", "-n", help="How intensities are read between voxels.")
-    ] = Interpolation.linear,
-    inverted: Annotated[
-        bool, typer.Option("--inverse", help="Invert the chain of transforms first (slow for fields).")
-    ] = False,
-    frame: Frames = Frame.ras,
-    threads: Threads = 0,
+    source: Path,
+    output: Path,
+    transforms: tuple[Path, ...],
+    reference: Path | None,
+    labels: bool,
+    interpolation: Interpolation,
+    inverse: bool,
+    frame: Frame,
+    threads: int,
 ) -> None:
     """Bring an image, a label map or points through transforms.
 
@@ -87,9 +85,9 @@ def apply(
     use_threads(threads)
     if source.name.lower().endswith(POINT_NAMES):
         check_output(output, LANDMARK_NAMES, [source])
-        _apply_to_points(source, output, transform, inverted, frame)
+        _apply_to_points(source, output, transforms, inverse, frame)
         return
-    check_output(output, IMAGE_NAMES, [source, reference, *transform])
+    check_output(output, IMAGE_NAMES, [source, reference, *transforms])
     if reference is None:
         raise InputError("--reference: expected an image whose grid the output takes, found none")
 
@@ -98,10 +96,12 @@ def apply(
 
     image = read_labels(source) if labels else read_image(source)
     how: Any = "label" if labels else interpolation.value
-    write_image(output, resample(image, read_grid(reference), read_chain(transform, inverted), how))
+    write_image(output, resample(image, read_grid(reference), read_chain(transforms, inverse), how))
 
 
-def _apply_to_points(source: Path, output: Path, paths: list[Path], inverted: bool, frame: Frame) -> None:
+def _apply_to_points(
+    source: Path, output: Path, paths: tuple[Path, ...], inverted: bool, frame: Frame
+) -> None:
     from regcore.io.landmarks import read_landmarks, table_points, with_points, write_landmarks
     from regcore.io.tables import read_table, write_table
     from regcore.landmarks import Landmarks
@@ -116,12 +116,12 @@ def _apply_to_points(source: Path, output: Path, paths: list[Path], inverted: bo
     write_landmarks(output, Landmarks(mapped, landmarks.names), frame=frame.value)
 
 
-def invert(
-    transform: Annotated[Path, typer.Argument(metavar="TRANSFORM", help="Transform to invert.")],
-    output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="Inverse to write, .h5 (.txt if linear).")],
-    reference: Reference = None,
-    threads: Threads = 0,
-) -> None:
+@click.command()
+@click.argument("transform", type=PATH, help="Transform to invert.")
+@click.argument("output", type=PATH, help="Inverse to write, .h5 (.txt if linear).")
+@reference_option
+@threads_option
+def invert(transform: Path, output: Path, reference: Path | None, threads: int) -> None:
     """Invert a transform.
 
     Fields are inverted numerically on their own grid. A registration writes a more exact inverse itself
@@ -137,15 +137,18 @@ def invert(
     write_transform(output, read_chain([transform], inverted=True), _grid(reference))
 
 
-def compose(
-    transforms: Annotated[
-        list[Path],
-        typer.Argument(metavar="TRANSFORMS", help="Transforms; the last one meets the point first."),
-    ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Transform to write, .h5 (.txt if linear).")],
-    reference: Reference = None,
-    threads: Threads = 0,
-) -> None:
+@click.command()
+@click.argument(
+    "transforms",
+    type=PATH,
+    nargs=-1,
+    required=True,
+    help="Transforms; the last one meets the point first.",
+)
+@click.option("--output", "-o", type=PATH, required=True, help="Transform to write, .h5 (.txt if linear).")
+@reference_option
+@threads_option
+def compose(transforms: tuple[Path, ...], output: Path, reference: Path | None, threads: int) -> None:
     """Write several transforms as one.
 
     A B C gives A(B(C(x))). Without a reference the file holds the chain as it is, exactly. With one, all of
@@ -161,19 +164,26 @@ def compose(
     write_transform(output, read_chain(transforms), _grid(reference))
 
 
+@click.command()
+@click.argument("output", type=PATH, help="Map to write, .nii.gz.")
+@transforms_option
+@click.option(
+    "--reference",
+    "-r",
+    type=PATH,
+    required=True,
+    help="Image of the fixed space, whose grid the map takes.",
+)
+@click.option("--relative", is_flag=True, help="Leave the nearest affine out: shape, not size.")
+@click.option("--mask", type=PATH, help="Where that affine is fitted, on the grid of the reference.")
+@threads_option
 def jacobian(
-    output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="Map to write, .nii.gz.")],
-    transform: Transforms,
-    reference: Annotated[
-        Path, typer.Option("--reference", "-r", help="Image of the fixed space, whose grid the map takes.")
-    ],
-    relative: Annotated[
-        bool, typer.Option("--relative", help="Leave the nearest affine out: shape, not size.")
-    ] = False,
-    mask: Annotated[
-        Path | None, typer.Option(help="Where that affine is fitted, on the grid of the reference.")
-    ] = None,
-    threads: Threads = 0,
+    output: Path,
+    transforms: tuple[Path, ...],
+    reference: Path,
+    relative: bool,
+    mask: Path | None,
+    threads: int,
 ) -> None:
     """Map where, and by how much, the moving image is larger.
 
@@ -183,14 +193,14 @@ def jacobian(
     \b
     regcore jacobian logjac.nii.gz -r template.nii.gz -t template_to_subject.h5
     """
-    check_output(output, IMAGE_NAMES, [reference, *transform, *([] if mask is None else [mask])])
+    check_output(output, IMAGE_NAMES, [reference, mask, *transforms])
 
     from regcore.io.nifti import read_grid, read_labels, write_image
     from regcore.morphometry.jacobian import log_jacobian
 
     use_threads(threads)
     inside = None if mask is None else read_labels(mask)
-    write_image(output, log_jacobian(read_chain(transform), read_grid(reference), relative, inside))
+    write_image(output, log_jacobian(read_chain(transforms), read_grid(reference), relative, inside))
 
 
 def _grid(reference: Path | None) -> space.Grid | None:

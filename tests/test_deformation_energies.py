@@ -17,8 +17,10 @@ from regcore.kernels.exponential import exponential, exponential_and_adjoint, lo
 from regcore.kernels.fields import carry_field, inner_product
 from regcore.kernels.parallel import set_threads
 from regcore.kernels.smooth import gaussian_smooth
+from regcore.landmarks import Landmarks
 from regcore.registration import Channel, DeformableSettings
 from regcore.registration.descent import Energy, descend
+from regcore.registration.landmark_term import LandmarkTerm
 from regcore.registration.middle import Frame, middle_frame, middle_grid
 from regcore.registration.settings import DEFORMABLE_MODELS, METRICS, REGULARISERS
 from regcore.registration.similarity import at_level, with_measures
@@ -43,9 +45,9 @@ def picture(grid: Grid, seed: int) -> Image:
 
 
 def energy_of(
-    model: str, metric: str, regulariser: str, flat: bool, weight: float
+    model: str, metric: str, regulariser: str, flat: bool, weight: float, landmark_weight: float = 0.0
 ) -> tuple[Callable[[np.ndarray], Energy], Grid]:
-    """Energy of two channels whose images have other grids, with an affine between them."""
+    """Energy of two channels whose images have other grids, with an affine between them, and landmarks."""
     shape = (16, 14, 1) if flat else (13, 12, 11)
     grid = Grid(shape, ANISOTROPIC)
     other = Grid((17, 16, 1), np.diag([0.9, 1.1, 1.8, 1])) if flat else Grid((15, 16, 14), TURNED)
@@ -55,7 +57,25 @@ def energy_of(
     if model == "symmetric":
         frame = middle_frame(grid, other, start)
     pairs = [Channel(picture(grid, s), picture(other, s + 2), w) for s, w in ((0, 1.0), (1, 0.5))]
-    return energy_on(frame, settings, with_measures(at_level(pairs, 0.1, 0.1), settings), weight), frame.grid
+    landmarks = None
+    if landmark_weight:
+        voxels = np.random.default_rng(5).uniform(3, 9, (5, 3)) * (np.array(shape) > 1)
+        points = grid.to_world(voxels)
+        moved = start(points) + np.array([0.7, -0.4, 0])
+        landmarks = LandmarkTerm(Landmarks(points), Landmarks(moved), landmark_weight)
+    channels = with_measures(at_level(pairs, 0.1, 0.1), settings)
+    return energy_on(frame, settings, channels, weight, landmarks=landmarks), frame.grid
+
+
+def check_gradient(energy: Callable[[np.ndarray], Energy], field: np.ndarray, free: np.ndarray) -> None:
+    gradient = energy(field).gradient.astype(np.float64)
+    noise = smooth(field.shape, 8, 1.0) * free
+    # along the gradient, so that the derivative is no small difference of large parts
+    direction = noise / np.linalg.norm(noise) + gradient / np.linalg.norm(gradient)
+    direction /= np.abs(direction).max()
+    step = np.float32(0.001) * direction.astype(np.float32)
+    change = (energy(field + step).total - energy(field - step).total) / 2
+    assert change == pytest.approx(float((gradient * step).sum()), rel=1e-2)
 
 
 @pytest.mark.parametrize("flat", [False, True], ids=["3D", "2D"])
@@ -76,14 +96,19 @@ def test_the_gradient_is_the_derivative_of_the_energy(
         energy, _ = energy_of(model, metric, regulariser, flat, used)
         here = energy(field)
         assert here.total == pytest.approx(here.data_term + used * here.regulariser_term)
-        gradient = here.gradient.astype(np.float64)
-        noise = smooth((*grid.shape, 3), 8, 1.0) * free
-        # along the gradient, so that the derivative is no small difference of large parts
-        direction = noise / np.linalg.norm(noise) + gradient / np.linalg.norm(gradient)
-        direction /= np.abs(direction).max()
-        step = np.float32(0.001) * direction.astype(np.float32)
-        change = (energy(field + step).total - energy(field - step).total) / 2
-        assert change == pytest.approx(float((gradient * step).sum()), rel=1e-2)
+        check_gradient(energy, field, free)
+
+
+@pytest.mark.parametrize("flat", [False, True], ids=["3D", "2D"])
+@pytest.mark.parametrize("model", MODELS)
+def test_the_gradient_with_landmarks_is_the_derivative_of_the_energy(model: str, flat: bool) -> None:
+    images, grid = energy_of(model, "ssd", "diffusion", flat, 0.0)
+    free = np.array(grid.shape) > 1
+    field = 1.2 * smooth((*grid.shape, 3), 13) * free
+    # so much that next to nothing but the landmarks is felt
+    energy, _ = energy_of(model, "ssd", "diffusion", flat, 0.0, landmark_weight=10.0)
+    assert energy(field).total > 20 * images(field).total
+    check_gradient(energy, field, free)
 
 
 # kernels

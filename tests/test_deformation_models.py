@@ -242,6 +242,7 @@ def test_a_warm_start_keeps_what_it_is_given(model: str) -> None:
             "regularisation_weight: expected a number from 0",
         ),
         ({"regularisation_weight": 0.1}, "expected null for the model greedy"),
+        ({"regulariser": "bending"}, "regulariser: expected diffusion for the model greedy"),
         ({"lame_mu": 0}, "lame_mu"),
         ({"lame_mu": 3, "lame_lambda": -2}, "lame_lambda: expected more than -2, "),
     ],

@@ -236,6 +236,19 @@ def test_a_damaged_header_is_read_or_refused(tmp_path_factory, position, value):
     assert isinstance(screen_image(path), str | None)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("place", [280, 296, 312], ids=["srow_x", "srow_y", "srow_z"])
+def test_a_nan_that_signals_is_refused_like_any_other(tmp_path, place):
+    path = tmp_path / "a.nii"
+    write_image(path, ramp())
+    content = bytearray(path.read_bytes())
+    content[place : place + 4] = b"\x01\x00\x80\x7f"
+    path.write_bytes(bytes(content))
+    for read in (read_image, read_grid):
+        with pytest.raises(InputError, match="finite"):
+            read(path)
+
+
 def test_screen(tmp_path):
     good, flat, small = (tmp_path / f"{name}.nii.gz" for name in ("good", "flat", "small"))
     write_image(good, ramp())

@@ -219,8 +219,10 @@ def _check_voxel_size(path: Path, header: Any) -> None:
 
 def _nifti_affine(header: Any) -> npt.NDArray[np.float64]:
     unit = MILLIMETRES_PER_UNIT.get(int(header["xyzt_units"]) & 7, 1.0)
-    affine = np.array(header.get_best_affine(), dtype=np.float64)
-    affine[:3] *= unit
+    # a NaN may be one that signals; it is refused with all others, and needs no warning of NumPy's before
+    with np.errstate(invalid="ignore"):
+        affine = np.array(header.get_best_affine(), dtype=np.float64)
+        affine[:3] *= unit
     return affine
 
 

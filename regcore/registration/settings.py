@@ -157,7 +157,7 @@ class DeformableSettings(MetricSettings):
         minimise ``D + regularisation_weight * R`` and never let it rise: D is the metric, R the regulariser
         of a displacement, of a stationary velocity, or of one that moves both images to the middle.
     regulariser : {"diffusion", "bending", "elastic", "total_variation"}
-        What R measures (see `regcore.regularisers`).
+        What R measures (see `regcore.regularisers`); ``greedy`` has no R and takes none but the first.
     regularisation_weight : float, optional
         How much R counts, for ``bending`` in mm2; None takes the regulariser's own (for lncc 0.4 for
         diffusion, 0.3 for elastic, 0.2 for total variation, twice the squared voxel size for bending; for
@@ -213,10 +213,12 @@ class DeformableSettings(MetricSettings):
             raise InputError(f"deformable.lame_lambda: expected {wanted}, found {self.lame_lambda!r}")
         if self.regularisation_weight is not None:
             _number("deformable.regularisation_weight", self.regularisation_weight, 0, 1e6)
-            if self.model == "greedy":
-                wanted = "null for the model greedy, which has no regulariser"
-                found = self.regularisation_weight
-                raise InputError(f"deformable.regularisation_weight: expected {wanted}, found {found!r}")
+        # a key that does nothing would be taken for one that does
+        for key, nothing in (("regulariser", "diffusion"), ("regularisation_weight", None)):
+            found = getattr(self, key)
+            if self.model == "greedy" and found != nothing:
+                wanted = f"{nothing or 'null'} for the model greedy, which has no regulariser"
+                raise InputError(f"deformable.{key}: expected {wanted}, found {found!r}")
 
     def levels(self, finest_mm: float) -> list[tuple[float, int]]:
         """Shrink factor and iterations of each level for images whose finest voxel size is given.

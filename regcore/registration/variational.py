@@ -16,12 +16,12 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from regcore.errors import InputError
 from regcore.image import Image
 from regcore.kernels.exponential import exponential_and_adjoint, logarithm
 from regcore.kernels.fields import carry_field, displacement_gradient
 from regcore.kernels.layout import from_components
 from regcore.kernels.sample import sample_linear, sample_linear_gradient
+from regcore.landmarks import Landmarks
 from regcore.registration.deformable import level_weights
 from regcore.registration.descent import Energy, descend
 from regcore.registration.landmark_term import LandmarkTerm
@@ -104,9 +104,13 @@ def _term_in_middle(
     fixed: _Side,
     moving: _Side,
     grid: Grid,
+    landmarks: tuple[LandmarkTerm, LandmarkTerm] | None,
     velocity: Float32,
 ) -> tuple[float, Float32]:
-    """Data term of all images in the middle: the mean of both orders, so that neither image comes first."""
+    """Data term in the middle: the mean of both orders, so that neither side comes first.
+
+    Landmarks are those of either side, in the middle, and where they belong on the other side.
+    """
     half = np.float32(0.5) * velocity
     (there, adjoint), (back, back_adjoint) = exponential_and_adjoint(half), exponential_and_adjoint(-half)
     counted = fixed.counted(moving.counted(np.ones(grid.shape, np.float32), grid, there), grid, back)
@@ -122,7 +126,26 @@ def _term_in_middle(
         gradient += share * displacement_gradient(slope, derivative, matrix)
         back_gradient += share * displacement_gradient(back_slope, back_derivative, back_matrix)
     # half the velocity moves either image, against one another
-    return total, np.float32(0.5) * (adjoint(gradient) - back_adjoint(back_gradient))
+    slope = np.float32(0.5) * (adjoint(gradient) - back_adjoint(back_gradient))
+    for term, side, sign in zip(landmarks or (), (moving, fixed), (1, -1), strict=False):
+        # a landmark goes all the way to the other side
+        there, adjoint = exponential_and_adjoint(np.float32(sign) * velocity)
+        by_field = np.zeros_like(velocity)
+        total += term.of_field(there, grid, side.to_image.matrix, by_field) / 2
+        slope += np.float32(sign / 2) * adjoint(by_field)
+    return total, slope
+
+
+def _in_middle(landmarks: LandmarkTerm, frame: Frame) -> tuple[LandmarkTerm, LandmarkTerm]:
+    """Terms from the middle to the moving and to the fixed landmarks."""
+    start, end = (
+        Landmarks(to_image.inverse()(side.points), side.names)
+        for to_image, side in ((frame.to_fixed, landmarks.fixed), (frame.to_moving, landmarks.moving))
+    )
+    return (
+        LandmarkTerm(start, landmarks.moving, landmarks.weight),
+        LandmarkTerm(end, landmarks.fixed, landmarks.weight),
+    )
 
 
 def energy_on(
@@ -148,7 +171,7 @@ def energy_on(
     fixed_mask, moving_mask : Image, optional
         Only voxels inside both count.
     landmarks : LandmarkTerm, optional
-        Counted with the images; not for the model ``symmetric``.
+        Counted with the images.
 
     Returns
     -------
@@ -161,7 +184,8 @@ def energy_on(
     if settings.model == "symmetric":
         pairs = [channel for channel, _ in channels]
         fixed = _side([channel.fixed for channel in pairs], fixed_mask, frame.to_fixed)
-        data_term = partial(_term_in_middle, settings, pairs, fixed, moving, grid)
+        either = None if landmarks is None else _in_middle(landmarks, frame)
+        data_term = partial(_term_in_middle, settings, pairs, fixed, moving, grid, either)
     else:
         weights = level_weights(grid, fixed_mask)
         data_term = partial(_term_on_fixed, channels, weights, moving, grid, settings.stationary, landmarks)
@@ -212,7 +236,7 @@ def register_variational(
     channels : sequence of Channel
         Further images to match, with fixed images on the grid of `fixed`.
     landmarks : LandmarkTerm, optional
-        Counted with the images; not for the model ``symmetric``.
+        Counted with the images.
 
     Returns
     -------
@@ -223,11 +247,9 @@ def register_variational(
     Raises
     ------
     InputError
-        If the model is ``symmetric`` and the affine has no square root, or there are landmarks.
+        If the model is ``symmetric`` and the affine has no square root.
     """
     symmetric = settings.model == "symmetric"
-    if symmetric and landmarks is not None:
-        raise InputError("landmarks: expected the model greedy, displacement or velocity, found symmetric")
     frame = Frame(fixed.grid, identity(), affine)
     if symmetric:
         frame = middle_frame(fixed.grid, working_crop(moving, moving_mask), affine)

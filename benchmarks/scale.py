@@ -62,20 +62,24 @@ def run_row(folder: Path, cohort: str, members: int, batch_size: int | None, cor
     Returns
     -------
     dict
-        ``s`` is the processor time of the whole run over members and iterations; ``disk peak`` the most that
-        the results took at any time, as multiple of what they take in the end.
+        ``s a subject and iteration`` is the processor time of the whole run, but for compiling the kernels;
+        ``disk peak`` the most that the results took at any time, as multiple of what they take in the end.
     """
     command = _command(folder, cohort, members, batch_size)
     with _watched(folder / "results") as sizes:
         cost = measure([*command, "--cores", str(cores)], environment(1), folder / "run.log")
+    used = pandas.read_csv(folder / "results" / "tables" / "runtime.tsv", sep="\t")
+    compiling = used.loc[used["rule"] == "warm_cache", "cpu_seconds"].sum()
     published = sum(_size(each) for each in (folder / "results").iterdir() if each.name != "work")
     return {
         "subjects": members,
         "batch size": batch_size or "usual",
         "minutes": round(cost.wall_s / 60, 1),
-        "processor s": round(cost.cpu_s),
-        "s": round(cost.cpu_s / members / ITERATIONS, 3),
-        "largest job MiB": round(cost.memory_mib),
+        "jobs": len(used),
+        "processor s": round(cost.cpu_s - compiling),
+        "s a subject and iteration": round((cost.cpu_s - compiling) / members / ITERATIONS, 3),
+        "largest job MB": round(used["memory_mb"].max()),
+        "Snakemake MB": round(cost.memory_mib * 2**20 / 1e6),
         "disk MB": round(max(sizes) / 1e6),
         "disk peak": round(max(sizes) / sizes[-1], 2),
         "of what is published": round(max(sizes) / published, 2),

@@ -5,7 +5,7 @@ rule upload_results:
     input:
         EVERYTHING,
     output:
-        directory(storage(STUDY.upload_to)),
+        storage(STUDY.upload_to),
     log:
         f"{LOGS}/upload_results.log",
     conda:

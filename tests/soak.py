@@ -31,6 +31,8 @@ PAUSE_S = (5.0, 40.0)
 """Between two faults."""
 STARTS_WITH_FAULTS = 4
 STARTS = 12
+TEMPORARY = f".{'[0-9a-f]' * 12}.*"
+"""Names of files that are being written."""
 REPORT = Path(__file__).parents[1] / "docs" / "soak.md"
 
 
@@ -193,7 +195,7 @@ def _memory_mb(process: int) -> float:
     return next((int(line.split()[1]) / 1024 for line in text.splitlines() if line.startswith("VmHWM")), 0)
 
 
-def left_over(build: Build, truth: Path, scratch: Path) -> list[str]:
+def left_over(build: Build, truth: Path) -> list[str]:
     """What is wrong with a build that says it is complete."""
     problems = []
     for name in set(build.nodes.names) - set(build.nodes.nodes):
@@ -210,12 +212,7 @@ def left_over(build: Build, truth: Path, scratch: Path) -> list[str]:
     if found != expected:
         differing = sorted(name for name in found.keys() | expected if found.get(name) != expected.get(name))
         problems.append(f"other results: {differing[:5]}")
-    half = [
-        str(file)
-        for file in build.folder.rglob("*.tmp*")
-        if file.is_file() and ".snakemake" not in file.parts
-    ]
-    half += [str(file) for file in scratch.iterdir()]
+    half = [str(file) for file in (build.folder / "results").rglob(TEMPORARY)]
     return [*problems, *([f"files left behind: {half[:5]}"] if half else [])]
 
 
@@ -223,14 +220,12 @@ def soak(hours: float, seed: int) -> tuple[list[tuple[Build, float, list[str]]],
     """All builds with their durations and problems, and how many hours it took."""
     chance, builds = random.Random(seed), []  # noqa: S311
     with tempfile.TemporaryDirectory(prefix="regcore-soak-") as name, cluster() as nodes:
-        root, scratch = Path(name), Path(name) / "scratch"
-        scratch.mkdir()
+        root = Path(name)
         truth = root / "truth"
         truth.mkdir()
         write_cohort(truth, MEMBERS)
         done = snakemake(truth, CONFIG, "--cores", "1")
         assert done.returncode == 0, done.stderr
-        os.environ["TMPDIR"] = str(scratch)
         began = time.monotonic()
         while time.monotonic() - began < 3600 * hours:
             folder, started = root / f"build{len(builds)}", time.monotonic()
@@ -241,7 +236,7 @@ def soak(hours: float, seed: int) -> tuple[list[tuple[Build, float, list[str]]],
                 finish(build)
             except RuntimeError as error:
                 problems.append(str(error))
-            problems += left_over(build, truth, scratch)
+            problems += left_over(build, truth)
             builds.append((build, time.monotonic() - started, problems))
             struck = ", ".join(build.faults) or "none"
             print(

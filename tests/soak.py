@@ -23,12 +23,21 @@ from pathlib import Path
 from regcore import __version__
 from tests.cluster import Cluster, cluster, missing, wait_for
 from tests.test_cluster import CONFIG, PROFILES
-from tests.test_faults import copy_inputs, flip, inputs
+from tests.test_faults import flip, inputs, remove
 from tests.test_workflow import arguments, digests, snakemake, write_cohort
 
 MEMBERS = ["a", "b", "c"]
 PAUSE_S = (5.0, 40.0)
 """Between two faults."""
+BEGINNINGS = [
+    ["results", ".snakemake"],
+    ["results/work/prepared/sub-a"],
+    ["results/work/register/01/sub-b", "results/work/population/sub-c"],
+    ["results/work/template/01"],
+    ["results/work/population"],
+    ["results/work/morphometry", "results/work/population/sub-a"],
+]
+"""What a study has still to make: everything, or what is made after these were lost."""
 STARTS_WITH_FAULTS = 4
 STARTS = 12
 TEMPORARY = f".{'[0-9a-f]' * 12}.*"
@@ -229,7 +238,9 @@ def soak(hours: float, seed: int) -> tuple[list[tuple[Build, float, list[str]]],
         began = time.monotonic()
         while time.monotonic() - began < 3600 * hours:
             folder, started = root / f"build{len(builds)}", time.monotonic()
-            copy_inputs(truth, folder)
+            subprocess.run(["cp", "-a", str(truth), str(folder)], check=True)
+            for lost in chance.choice(BEGINNINGS):
+                remove(folder / lost)
             build = Build(folder, nodes, start(folder, nodes), chance)
             problems = []
             try:
@@ -274,9 +285,9 @@ def report(builds: list[tuple[Build, float, list[str]]], hours: float, asked: fl
 
 `python -m tests.soak --hours {asked:g}`, {time.strftime("%Y-%m-%d")}, regcore {__version__}: ran for
 **{60 * hours:.0f} minutes** on a simulated SLURM cluster of three nodes on one machine with {os.cpu_count()}
-processors. Studies of {len(MEMBERS)} made members were built from nothing, one after the other, while faults
-struck every {PAUSE_S[0]:.0f} to {PAUSE_S[1]:.0f} s in the first {STARTS_WITH_FAULTS} starts of each; a build
-that ended in an error was started again, as a user would.
+processors. Studies of {len(MEMBERS)} made members were built one after the other, some from nothing, some
+where a part of the work was lost. Faults struck every {PAUSE_S[0]:.0f} to {PAUSE_S[1]:.0f} s in the first
+{STARTS_WITH_FAULTS} starts of each; a build that ended in an error was started again, as a user would.
 
 | | |
 |---|---|

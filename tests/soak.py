@@ -23,14 +23,25 @@ from pathlib import Path
 from regcore import __version__
 from tests.cluster import Cluster, cluster, missing, wait_for
 from tests.test_cluster import CONFIG, PROFILES
-from tests.test_faults import copy_inputs, flip, inputs
+from tests.test_faults import flip, inputs, remove
 from tests.test_workflow import arguments, digests, snakemake, write_cohort
 
 MEMBERS = ["a", "b", "c"]
 PAUSE_S = (5.0, 40.0)
 """Between two faults."""
+BEGINNINGS = [
+    ["results", ".snakemake"],
+    ["results/work/prepared/sub-a"],
+    ["results/work/register/01/sub-b", "results/work/population/sub-c"],
+    ["results/work/template/01"],
+    ["results/work/population"],
+    ["results/work/morphometry", "results/work/population/sub-a"],
+]
+"""What a study has still to make: everything, or what is made after these were lost."""
 STARTS_WITH_FAULTS = 4
 STARTS = 12
+TEMPORARY = f".{'[0-9a-f]' * 12}.*"
+"""Names of files that are being written."""
 REPORT = Path(__file__).parents[1] / "docs" / "soak.md"
 
 
@@ -193,7 +204,7 @@ def _memory_mb(process: int) -> float:
     return next((int(line.split()[1]) / 1024 for line in text.splitlines() if line.startswith("VmHWM")), 0)
 
 
-def left_over(build: Build, truth: Path, scratch: Path) -> list[str]:
+def left_over(build: Build, truth: Path) -> list[str]:
     """What is wrong with a build that says it is complete."""
     problems = []
     for name in set(build.nodes.names) - set(build.nodes.nodes):
@@ -210,12 +221,7 @@ def left_over(build: Build, truth: Path, scratch: Path) -> list[str]:
     if found != expected:
         differing = sorted(name for name in found.keys() | expected if found.get(name) != expected.get(name))
         problems.append(f"other results: {differing[:5]}")
-    half = [
-        str(file)
-        for file in build.folder.rglob("*.tmp*")
-        if file.is_file() and ".snakemake" not in file.parts
-    ]
-    half += [str(file) for file in scratch.iterdir()]
+    half = [str(file) for file in (build.folder / "results").rglob(TEMPORARY)]
     return [*problems, *([f"files left behind: {half[:5]}"] if half else [])]
 
 
@@ -223,25 +229,25 @@ def soak(hours: float, seed: int) -> tuple[list[tuple[Build, float, list[str]]],
     """All builds with their durations and problems, and how many hours it took."""
     chance, builds = random.Random(seed), []  # noqa: S311
     with tempfile.TemporaryDirectory(prefix="regcore-soak-") as name, cluster() as nodes:
-        root, scratch = Path(name), Path(name) / "scratch"
-        scratch.mkdir()
+        root = Path(name)
         truth = root / "truth"
         truth.mkdir()
         write_cohort(truth, MEMBERS)
         done = snakemake(truth, CONFIG, "--cores", "1")
         assert done.returncode == 0, done.stderr
-        os.environ["TMPDIR"] = str(scratch)
         began = time.monotonic()
         while time.monotonic() - began < 3600 * hours:
             folder, started = root / f"build{len(builds)}", time.monotonic()
-            copy_inputs(truth, folder)
+            subprocess.run(["cp", "-a", str(truth), str(folder)], check=True)
+            for lost in chance.choice(BEGINNINGS):
+                remove(folder / lost)
             build = Build(folder, nodes, start(folder, nodes), chance)
             problems = []
             try:
                 finish(build)
             except RuntimeError as error:
                 problems.append(str(error))
-            problems += left_over(build, truth, scratch)
+            problems += left_over(build, truth)
             builds.append((build, time.monotonic() - started, problems))
             struck = ", ".join(build.faults) or "none"
             print(
@@ -279,9 +285,9 @@ def report(builds: list[tuple[Build, float, list[str]]], hours: float, asked: fl
 
 `python -m tests.soak --hours {asked:g}`, {time.strftime("%Y-%m-%d")}, regcore {__version__}: ran for
 **{60 * hours:.0f} minutes** on a simulated SLURM cluster of three nodes on one machine with {os.cpu_count()}
-processors. Studies of {len(MEMBERS)} made members were built from nothing, one after the other, while faults
-struck every {PAUSE_S[0]:.0f} to {PAUSE_S[1]:.0f} s in the first {STARTS_WITH_FAULTS} starts of each; a build
-that ended in an error was started again, as a user would.
+processors. Studies of {len(MEMBERS)} made members were built one after the other, some from nothing, some
+where a part of the work was lost. Faults struck every {PAUSE_S[0]:.0f} to {PAUSE_S[1]:.0f} s in the first
+{STARTS_WITH_FAULTS} starts of each; a build that ended in an error was started again, as a user would.
 
 | | |
 |---|---|

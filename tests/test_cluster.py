@@ -29,7 +29,8 @@ CONFIG: dict[str, Any] = {
 }
 PROFILES = ROOT / "profiles"
 STATE = PROFILES / "state.sh"
-LOST = [f"results/work/register/01/sub-{member}" for member in "ab"]
+RULE = "population_batch"
+LOST = [f"results/work/population/sub-{member}" for member in "ab"]
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +59,7 @@ def undisturbed(nodes: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 @pytest.fixture
 def halfway(undisturbed: Path, tmp_path: Path) -> Path:
-    """Copy of the study whose last registrations are missing."""
+    """Copy of the study where the members have to be brought to the template again."""
     folder = tmp_path / "study"
     subprocess.run(["cp", "-a", str(undisturbed), str(folder)], check=True)
     for path in LOST:
@@ -95,10 +96,10 @@ class Running:
         return self.log.read_text()
 
 
-def registering(folder: Path, count: int = 1) -> list[int]:
-    """Processes of jobs that have begun to register, once there are so many."""
-    wait_for(lambda: len(jobs(folder, "register_batch")) >= count, 300, f"{count} jobs that register")
-    return jobs(folder, "register_batch")
+def working(folder: Path, count: int = 1) -> list[int]:
+    """Processes of jobs that have begun, once there are so many."""
+    wait_for(lambda: len(jobs(folder, RULE)) >= count, 300, f"{count} jobs at work")
+    return jobs(folder, RULE)
 
 
 def node_of(process: int) -> str:
@@ -129,7 +130,7 @@ def test_jobs_are_spread_over_nodes_and_give_the_same_bits(
 
 def test_a_killed_job_is_tried_again(undisturbed: Path, halfway: Path) -> None:
     with Running(halfway, *LOST) as snakemake:
-        os.kill(registering(halfway)[0], signal.SIGKILL)
+        os.kill(working(halfway)[0], signal.SIGKILL)
         said = snakemake.completes()
     assert "SLURM status is: 'FAILED'" in said
     completed(halfway, undisturbed)
@@ -137,7 +138,7 @@ def test_a_killed_job_is_tried_again(undisturbed: Path, halfway: Path) -> None:
 
 def test_a_node_that_dies(nodes: Cluster, undisturbed: Path, halfway: Path) -> None:
     with Running(halfway, *LOST) as snakemake:
-        nodes.kill(node_of(registering(halfway)[0]))
+        nodes.kill(node_of(working(halfway)[0]))
         said = snakemake.completes()
     assert "SLURM status is: 'NODE_FAIL'" in said
     completed(halfway, undisturbed)
@@ -146,38 +147,40 @@ def test_a_node_that_dies(nodes: Cluster, undisturbed: Path, halfway: Path) -> N
 def test_a_killed_daemon_whose_job_lives_on(nodes: Cluster, undisturbed: Path, halfway: Path) -> None:
     """SLURM gives the job up and starts it again elsewhere; the first wakes up afterwards, and writes."""
     with Running(halfway, LOST[0]) as snakemake:
-        orphan = registering(halfway)[0]
+        orphan = working(halfway)[0]
         os.kill(orphan, signal.SIGSTOP)
         name = node_of(orphan)
         os.kill(nodes.daemon(name), signal.SIGKILL)
         said = snakemake.completes()
     assert "SLURM status is: 'NODE_FAIL'" in said
     os.kill(orphan, signal.SIGCONT)
-    wait_for(lambda: not jobs(halfway, "register_batch"), 300, "the end of the first job")
+    wait_for(lambda: not jobs(halfway, RULE), 300, "the end of the first job")
     nodes.kill(name)
     completed(halfway, undisturbed)
 
 
 def test_a_job_that_takes_too_long_gets_more_time(undisturbed: Path, halfway: Path) -> None:
-    minutes = ("--set-resources", "register_last:runtime=attempt")
+    minutes = ("--set-resources", f"{RULE}:runtime=attempt")
     with Running(halfway, LOST[0], *minutes) as snakemake:
-        os.kill(registering(halfway)[0], signal.SIGSTOP)
+        os.kill(working(halfway)[0], signal.SIGSTOP)
         said = snakemake.completes()
     assert "SLURM status is: 'TIMEOUT'" in said
     completed(halfway, undisturbed)
 
 
 def test_a_job_that_takes_too_much_memory_gets_more(undisturbed: Path, halfway: Path) -> None:
-    memory = ("--set-resources", "register_last:mem_mb=100*10**(attempt-1)")
+    memory = ("--set-resources", f"{RULE}:mem_mb=100*10**(attempt-1)")
     with Running(halfway, LOST[0], *memory) as snakemake:
         said = snakemake.completes()
-    assert "SLURM status is: 'OUT_OF_MEMORY'" in said
+    assert "Trying to restart job" in said
+    logs = (halfway / ".snakemake" / "slurm_logs").rglob("*.log")
+    assert any("exceeded memory limit" in log.read_text() for log in logs)
     completed(halfway, undisturbed)
 
 
 def test_a_killed_snakemake_whose_jobs_live_on(undisturbed: Path, halfway: Path) -> None:
     with Running(halfway) as snakemake:
-        registering(halfway, 2)
+        working(halfway, 2)
         snakemake.process.kill()
         snakemake.process.wait()
         # the jobs still write their files while the next run begins
@@ -197,6 +200,6 @@ def test_another_executor_with_sbatch_as_its_command(undisturbed: Path, halfway:
     # the options of the profile for PBS, but for its commands
     generic = Running(halfway, *words, *LOST, profile="pbs")
     with generic as snakemake:
-        os.kill(registering(halfway)[0], signal.SIGKILL)
+        os.kill(working(halfway)[0], signal.SIGKILL)
         assert "Submitted job" in snakemake.completes()
     completed(halfway, undisturbed)

@@ -147,6 +147,21 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     assert [entry.name for entry in path.parent.iterdir()] == ["a.txt"]
 
 
+def test_what_a_killed_writer_left_goes_with_the_next_write(tmp_path):
+    path = tmp_path / "a[1].txt"
+    for other in (f".{'0' * 12}.a[1].txt", f".{'1' * 12}.b.txt", ".a[1].txt"):
+        (tmp_path / other).touch()
+    with atomic_path(path) as orphan:
+        orphan.write_text("same")
+        # the job that was started in its place
+        with atomic_path(path) as temporary:
+            temporary.write_text("same")
+    assert path.read_text() == "same"
+    assert {entry.name for entry in tmp_path.iterdir()} == {"a[1].txt", f".{'1' * 12}.b.txt", ".a[1].txt"}
+    with pytest.raises(FileNotFoundError), atomic_path(tmp_path / "never"):
+        pass
+
+
 @pytest.mark.parametrize("extension", [".mha", ".mhd", ".nrrd"])
 def test_metaimage_and_nrrd(tmp_path, extension):
     sitk = pytest.importorskip("SimpleITK")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import secrets
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a temporary path beside `path`; rename it to `path` when the block ends without an error.
 
     The folder of `path` is made if it is missing. On an error the temporary file is removed and `path` stays
-    as it was.
+    as it was. What a killed process has left of the same file is removed, too.
 
     Parameters
     ----------
@@ -39,9 +40,18 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     target.parent.mkdir(parents=True, exist_ok=True)
     # The real name comes last so that writers which look at the extension choose the right format. It is cut
     # to leave room within the 255 bytes that a file name may have.
-    temporary = target.with_name(f".{secrets.token_hex(6)}.{target.name[-200:]}")
+    name = target.name[-200:]
+    for stale in target.parent.glob(f".{'[0-9a-f]' * 12}.{glob.escape(name)}"):
+        stale.unlink(missing_ok=True)
+    temporary = target.with_name(f".{secrets.token_hex(6)}.{name}")
     try:
         yield temporary
-        temporary.replace(target)
+        try:
+            temporary.replace(target)
+        except FileNotFoundError:
+            # a job that was given up, but lives on, meets the one that was started in its place: that one has
+            # removed this file and writes the same
+            if not target.exists():
+                raise
     finally:
         temporary.unlink(missing_ok=True)

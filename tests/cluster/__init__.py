@@ -232,7 +232,7 @@ def _daemon(command: list[str], log: Path, environment: dict[str, str]) -> subpr
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
     """End a program's namespace, and wait until the system has ended all that was in it."""
-    for child in _children(process.pid):
+    for child in _children(process.pid) or [process.pid]:
         os.kill(child, signal.SIGKILL)
     process.wait()
 

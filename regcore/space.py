@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -67,7 +68,7 @@ class Grid:
         """Volume of one voxel, mm3."""
         return float(abs(np.linalg.det(self.affine[:3, :3])))
 
-    @property
+    @cached_property
     def inverse_affine(self) -> Array:
         """World RAS+ millimetres to voxel index, shape (4, 4)."""
         return np.asarray(np.linalg.inv(self.affine))

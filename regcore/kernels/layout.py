@@ -22,12 +22,12 @@ def components(field: npt.ArrayLike) -> Float32:
     >>> components(np.zeros((4, 5, 6, 3))).shape
     (3, 4, 5, 6)
     """
-    return np.ascontiguousarray(np.moveaxis(np.asarray(field, np.float32), -1, 0))
+    return np.ascontiguousarray(np.asarray(field, np.float32).transpose(3, 0, 1, 2))
 
 
 def from_components(planes: Float32) -> Float32:
     """The field of shape (X, Y, Z, C) whose components are given; a view."""
-    return np.moveaxis(planes, 0, -1)
+    return planes.transpose(1, 2, 3, 0)
 
 
 def empty_field(shape: tuple[int, ...], count: int = 3) -> Float32:

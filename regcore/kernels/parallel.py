@@ -50,7 +50,8 @@ def set_threads(count: int) -> None:
 
 def _is_small(arrays: tuple[Any, ...]) -> bool:
     """Whether the largest array is; lists of points say nothing of the work on them."""
-    return max((a.size for a in arrays if isinstance(a, np.ndarray) and a.ndim > 2), default=SMALL) < SMALL
+    sizes = [a.size for a in arrays if isinstance(a, np.ndarray) and a.ndim > 2]
+    return max(sizes, default=SMALL) < SMALL
 
 
 def run_blocks(function: Callable[..., Any], size: int, *arrays: Any, block: int = BLOCK_PLANES) -> list[Any]:

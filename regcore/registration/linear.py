@@ -107,7 +107,7 @@ def _exponential(coefficients: Array, basis: Array) -> tuple[Array, Array]:
     if not len(basis):
         return np.eye(3), np.zeros((0, 3, 3))
     blocks = np.zeros((len(basis), 6, 6))
-    blocks[:, :3, :3] = blocks[:, 3:, 3:] = np.tensordot(coefficients, basis, axes=1)
+    blocks[:, :3, :3] = blocks[:, 3:, 3:] = np.einsum("n,nij->ij", coefficients, basis)
     blocks[:, :3, 3:] = basis
     powers = matrix_exponential(blocks)
     return powers[0, :3, :3], powers[:, :3, 3:]

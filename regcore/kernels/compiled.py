@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numba
-from numba.core.caching import FunctionCache
+from numba.core.caching import FunctionCache, IndexDataCacheFile
 from numba.core.runtime import rtsys
 
 ROOM = Path(__file__).parent
+DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
@@ -49,11 +50,43 @@ class _Kept(FunctionCache):  # type: ignore[misc]
     itself before it compiles what was not.
     """
 
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        locator = self._impl.locator
+        self._cache_file = _Files(self._cache_path, self._impl.filename_base, locator.get_source_stamp())
+
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         # what machine code itself calls: allocation and the counting of references
         rtsys.initialize(target_context)
         with self._guard_against_spurious_io_errors():
             return self._load_overload(sig, target_context)
+
+
+class _Files(IndexDataCacheFile):  # type: ignore[misc]
+    """A file for each key: the types of a function's arguments, the processor, and the function's own code.
+
+    Numba numbers the files and keeps the numbers in an index: where two jobs start together, both may give
+    the same number to code for two processors or types, and one may run the other's. So here a name follows
+    from the key alone. A file that is not as it was written, as after a crash of its server, is made anew.
+    """
+
+    def save(self, key: Any, data: Any) -> None:
+        content = self._dump(data)
+        with self._open_for_write(self._data_path(self._name(key))) as file:
+            # what follows the end of a pickle is not read
+            file.write(content + hashlib.sha256(content).digest())
+
+    def load(self, key: Any) -> Any:
+        try:
+            found = Path(self._data_path(self._name(key))).read_bytes()
+        except OSError:
+            return None
+        content, digest = found[:-DIGEST_BYTES], found[-DIGEST_BYTES:]
+        return self._load_data(self._name(key)) if hashlib.sha256(content).digest() == digest else None
+
+    def _name(self, key: Any) -> str:
+        mark = hashlib.sha256(repr((self._version, self._source_stamp, key)).encode()).hexdigest()[:24]
+        return f"{Path(self._index_name).stem}.{mark}.nbc"
 
 
 @functools.cache
@@ -62,8 +95,8 @@ def cache_folder() -> Path:
 
     Numba compiles a function again when its own file changes, but not when a function that it took in from
     another file does. So the folder's name is made from all files of this room, and kernels elsewhere take in
-    functions from this room and their own file only. Numba itself keeps processors apart and renames complete
-    files into place, so that jobs on a shared file system may start together.
+    functions from this room and their own file only. Files are renamed into place when they are complete, so
+    that jobs on a shared file system may start together.
 
     Returns
     -------

@@ -23,6 +23,8 @@ from regcore.study.stratify import Stratum, stratify
 
 SLACK = 3
 """Processors differ, and share memory and disks with others."""
+SNAKEMAKE_MB = 400
+"""A job on a cluster is a Snakemake that starts another (SLURM: 250 to 380 MB beside those of the script)."""
 
 
 def fingerprint(*values: object) -> str:
@@ -230,8 +232,8 @@ class Plan(ResourcesPlan):
         return Cost(max(each.seconds for each in known), max(each.memory_mb for each in known))
 
     def memory_mb(self, job: str, attempt: int) -> int:
-        """Memory that a job asks for, doubled on each retry."""
-        return math.ceil(self.cost(job).memory_mb) << (attempt - 1)
+        """Memory that a job asks for, with that of the Snakemake around it on a cluster; doubled on each retry."""
+        return math.ceil(self.cost(job).memory_mb + SNAKEMAKE_MB) << (attempt - 1)
 
     def minutes(self, job: str, attempt: int) -> int:
         """Run time after which a job is ended, doubled on each retry.

@@ -232,7 +232,7 @@ class Plan(ResourcesPlan):
         return Cost(max(each.seconds for each in known), max(each.memory_mb for each in known))
 
     def memory_mb(self, job: str, attempt: int) -> int:
-        """Memory that a job asks for, with that of the Snakemake around it on a cluster; doubled on each retry."""
+        """Memory that a job asks for, with that of the Snakemake around it; doubled on each retry."""
         return math.ceil(self.cost(job).memory_mb + SNAKEMAKE_MB) << (attempt - 1)
 
     def minutes(self, job: str, attempt: int) -> int:

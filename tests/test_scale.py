@@ -35,8 +35,8 @@ def plan_of_blobs(folder: Path, count: int, **more: object) -> Plan:
 
 
 def test_small_cohorts_are_prepared_image_by_image_and_large_ones_in_batches(tmp_path: Path) -> None:
-    small, large = plan_of_blobs(tmp_path / "small", 100), plan_of_blobs(tmp_path / "large", 2000)
-    assert len(small.prepared_batches) == 100
+    small, large = plan_of_blobs(tmp_path / "small", 50), plan_of_blobs(tmp_path / "large", 2000)
+    assert len(small.prepared_batches) == 50
     assert small.prepared(["sub-00000", "sub-00001"]) == ["prepared/sub-00000", "prepared/sub-00001"]
     assert len(large.batches) == 200
     assert list(large.prepared_batches) == list(large.batches)

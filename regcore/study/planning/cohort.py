@@ -19,7 +19,7 @@ from regcore.study.subjects import Subject, group_sessions
 MOST_A_BATCH = 8
 # a large cohort has no more batches than this and is prepared in them, a small one image by image
 MOST_BATCHES = 200
-PREPARED_ALONE = 100
+PREPARED_ALONE = 50
 
 
 def chunk(items: Sequence[Any], size: int, names: Sequence[str], prefix: str) -> dict[str, list[Any]]:

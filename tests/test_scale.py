@@ -100,13 +100,12 @@ def test_estimate_of_a_configuration_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_planning_a_thousand_subjects_is_fast(tmp_path: Path) -> None:
+def test_planning_a_thousand_subjects_takes_few_jobs_and_little_memory(tmp_path: Path) -> None:
     from benchmarks.scale import plan_row
 
     row = plan_row(tmp_path, 1000)
-    assert row["jobs"] > 1000
-    # processor time: the machine may do other things too; the bar is 10 s, and 2 GB for ten times as many
-    assert row["processor s"] < 10
+    # a job for every batch and iteration, none for every subject; time is the matter of benchmarks
+    assert 1000 < row["jobs"] < 5000
     assert row["MiB"] < 1000
 
 

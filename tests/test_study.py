@@ -194,9 +194,9 @@ def test_plan_of_pairs(table: Path) -> None:
 
 
 def test_covariates_do_not_reach_the_jobs(table: Path) -> None:
-    before = plan_of(table).member("sub-01")
+    before = plan_of(table).sources("sub-01")
     table.write_text(table.read_text().replace("\t21", "\t99"))
-    assert plan_of(table).member("sub-01") == before
+    assert plan_of(table).sources("sub-01") == before
     assert plan_of(table).covariates()[0]["age"] == 99
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from regcore.image import Image
 from regcore.io.label_tables import LabelTable, read_label_table
-from regcore.study.manifest import located
+from regcore.study.manifest import Entry, located
 from regcore.study.measure import label_maps
 from regcore.study.outputs import Layout
 from regcore.study.sessions import Visits
@@ -50,14 +50,16 @@ class SubjectLabels:
         """Names of the labels of a kind of region."""
         return {1: FOREGROUND} if kind == FOREGROUND else self.tables.get(kind, LabelTable()).names
 
+    @cached_property
+    def _entries(self) -> dict[str, Entry]:
+        return {key: entry for key, (_, entry) in located(self.atlas).items()}
+
     def fused(self, subject: str) -> Path | None:
         """Labels that the atlases give the subject's template, where they do."""
-        entries = {key: entry for key, (_, entry) in located(self.atlas).items()}
-        done = entries.get(subject, {}).get("status") == "ok"
+        done = self._entries.get(subject, {}).get("status") == "ok"
         return self.layout.fused(subject, self.atlas_name) if done else None
 
     def regions(self, visits: Visits) -> dict[str, Image]:
         """Label maps on the template of a subject: its own, those of the atlases, and its foreground."""
-        entries = {key: entry for key, (_, entry) in located(self.atlas).items()}
-        found = label_maps(visits.subject, visits.grid, self.own, entries, self.layout, self.atlas_name)
+        found = label_maps(visits.subject, visits.grid, self.own, self._entries, self.layout, self.atlas_name)
         return {kind: image for kind, image in found.items() if image.data.any()} | {FOREGROUND: visits.mask}

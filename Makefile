@@ -11,7 +11,7 @@ LOCKED ?= yes
 VENV := .venv
 BIN := $(VENV)/bin
 RUNTIME := workflow,formats,demo
-TESTING := $(RUNTIME),test
+TESTING := $(RUNTIME),slurm,cluster-generic,s3,s3-test,test
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 UV_ARGS = $(UPGRADE) pyproject.toml requirements/build.in --quiet --universal --python-version 3.11 --generate-hashes \
   --no-emit-index-url --no-header --no-annotate --extra workflow --extra formats --extra demo
@@ -101,7 +101,7 @@ sbom: $(VENV)/installed-audit ## write build/sbom.cdx.json, the software bill of
 	@echo "Bill of materials: $(CURDIR)/build/sbom.cdx.json"
 
 lock: ## lock what pyproject.toml asks for, by its hashes; UPGRADE=--upgrade takes newer versions (needs uv)
-	uv pip compile $(UV_ARGS) --extra test --output-file requirements/test.lock
+	uv pip compile $(UV_ARGS) --extra slurm --extra cluster-generic --extra s3 --extra s3-test --extra test --output-file requirements/test.lock
 	uv pip compile $(UV_ARGS) --constraint requirements/test.lock --output-file requirements/run.lock
 
 fuzz: $(VENV)/installed-test ## let CASES damaged and hostile files loose on every reader; prints the counts

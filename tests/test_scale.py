@@ -25,6 +25,8 @@ from regcore.study.planning.costs import registration_microseconds
 from tests.workflows import ROOT, config_for, snakemake, write_cohort
 
 TRUST = 1.5
+# jobs of two or three seconds are seen by few samples of memory and processor, and by hundredths of a second
+TINY_TRUST = 2.5
 DATA = Path(__file__).with_name("data")
 
 
@@ -118,7 +120,7 @@ def test_jobs_take_what_was_told_before(tmp_path: Path) -> None:
     found = snakemake(tmp_path, config)
     assert found.returncode == 0, found.stderr[-3000:]
     tables = tmp_path / "results" / "tables"
-    check_expectations(pd.read_csv(tables / "runtime.tsv", sep="\t"), read_passed(tables))
+    check_expectations(pd.read_csv(tables / "runtime.tsv", sep="\t"), read_passed(tables), TINY_TRUST)
     assert "core hours (expected" in (tmp_path / "results" / "report.html").read_text()
 
 
@@ -158,8 +160,8 @@ def read_passed(tables: Path) -> set[str]:
     return {f"{number:02d}" for number in table.loc[table["passed_through"].astype(bool), "iteration"]}
 
 
-def check_expectations(table: pd.DataFrame, passed: set[str]) -> None:
-    """Refuse a job outside a factor of 1.5 of what was expected of it.
+def check_expectations(table: pd.DataFrame, passed: set[str], trust: float = TRUST) -> None:
+    """Refuse jobs outside this factor of what was expected of them.
 
     Memory is compared as it is. Processors differ in speed, so times are compared but for the factor that all
     jobs share. Left out are iterations that had nothing to do, and the compiler.
@@ -171,7 +173,7 @@ def check_expectations(table: pd.DataFrame, passed: set[str]) -> None:
     seconds = table["expected_cpu_seconds"] / table["cpu_seconds"]
     seconds /= seconds.median()
     for ratio in (memory, seconds):
-        wrong = table[(ratio > TRUST) | (ratio < 1 / TRUST)]
+        wrong = table[(ratio > trust) | (ratio < 1 / trust)]
         assert len(wrong) <= 0.05 * len(table), wrong.to_string()
 
 

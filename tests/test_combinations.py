@@ -116,3 +116,25 @@ def test_subjects_keep_their_transforms_to_a_frozen_template(built: Path, tmp_pa
         f"{key}/ses-10/anat/{key}_ses-10_from-T1w_to-Tiny_mode-image_xfm.h5",
     ):
         assert (tmp_path / "results" / file).read_bytes() == (built / "results" / file).read_bytes(), file
+
+
+@pytest.mark.slow
+def test_a_rebuild_with_sessions_starts_from_the_template(built: Path, tmp_path: Path) -> None:
+    template = template_of(start=str(built / "results" / "tpl-Tiny"), symmetric=True)
+    config = config_of(built, template=template, targets=["template", "population", "sessions", "tables"])
+    found = snakemake(tmp_path, config)
+    assert found.returncode == 0, found.stderr[-3000:]
+    results = tmp_path / "results"
+    logs = "".join(file.read_text() for file in (results / "work" / "logs" / "start_batch").glob("*.log"))
+    # a subject's template has come out the same, so its transform is known
+    for name in "abcde":
+        assert f"{alias(built, name)}: starts from" in logs
+    # affine stages are over: what is built is what one more look at the deformable stage makes of the first
+    passed = read_table(results / "tables" / "convergence.tsv")
+    assert "affine" not in set(passed.loc[~passed["passed_through"], "stage"])
+    before, after = (
+        read_image(folder / "results" / "tpl-Tiny" / "tpl-Tiny_res-01_T1w.nii.gz").data
+        for folder in (built, tmp_path)
+    )
+    assert before.shape == after.shape
+    assert 0.98 < np.corrcoef(before.ravel(), after.ravel())[0, 1] < 1

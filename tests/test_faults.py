@@ -110,11 +110,11 @@ def truncate(path: Path) -> None:
     ("damage", "damaged", "lost"),
     [
         (flip, "results/work/register/02/b0001/sub-a_xfm.h5", "results/work/population/b0001"),
-        (truncate, "results/work/prepared/sub-b/sub-b_image.nii", "results/work/population/b0001"),
+        (truncate, "results/work/prepared/sub-b/sub-b_image.nii.gz", "results/work/population/b0001"),
         (flip, "results/work/template/02/template.nii.gz", "results/work/population/b0002"),
         (
             truncate,
-            "results/work/population/b0001/partial_sum.npz",
+            "results/work/population/b0001/partial_sum.npz.gz",
             "results/tpl-Tiny/template_description.json",
         ),
         (

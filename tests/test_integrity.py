@@ -36,7 +36,7 @@ def results(tmp_path: Path) -> Path:
         work.mkdir(parents=True)
         for each in ("sub-a", "sub-b"):
             write_transform(work / f"{each}_xfm.h5", SHIFT)
-        write_arrays(work / "partial_sum.npz", {"sum": np.arange(9.0)})
+        write_arrays(work / "partial_sum.npz.gz", {"sum": np.arange(9.0)})
         published = [] if space is None else Layout(results, space).transforms([key])
         for file in published:
             write_transform(file, SHIFT)
@@ -58,7 +58,7 @@ READS: list[tuple[str, Callable[[Path], object], str]] = [
         lambda path: read_transform(path, sealed=True),
         "register/02/b0001",
     ),
-    ("work/register/02/b0001/partial_sum.npz", read_arrays, "register/02/b0001"),
+    ("work/register/02/b0001/partial_sum.npz.gz", read_arrays, "register/02/b0001"),
     ("work/register/02/b0001/sub-b_xfm.h5", lambda path: located([path.parent]), "register/02/b0001"),
     ("work/population/b0001/manifest.json", lambda path: located([path.parent]), "population/b0001"),
     (

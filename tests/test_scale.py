@@ -40,11 +40,11 @@ def test_small_cohorts_are_prepared_image_by_image_and_large_ones_in_batches(tmp
     small, large = plan_of_blobs(tmp_path / "small", 50), plan_of_blobs(tmp_path / "large", 2000)
     assert len(small.prepared_batches) == 50
     assert small.prepared(["sub-00000", "sub-00001"]) == ["prepared/sub-00000", "prepared/sub-00001"]
-    assert len(large.batches) == 200
+    assert len(large.batches) == 125
     assert list(large.prepared_batches) == list(large.batches)
     assert large.prepared(large.keys_of("b0003")) == ["prepared/b0003"]
     assert [member.key for member in large.sources("b0001")] == large.keys_of("b0001")
-    assert len(large.images_of("b0001")) == 10
+    assert len(large.images_of("b0001")) == 16
 
 
 def test_pairs_and_targets_of_large_cohorts_make_few_jobs(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import zipfile
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from isal import igzip, isal_zlib
 
 from regcore.errors import DamagedFileError
 from regcore.io.atomic import atomic_path
@@ -27,12 +29,15 @@ READ_ERRORS = (
     MemoryError,
     RuntimeError,
     zlib.error,
+    isal_zlib.error,
     zipfile.BadZipFile,
 )
 
 
 def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, npt.NDArray[Any]]) -> None:
     """Write named arrays to a ``.npz`` file, whole or not at all; the same arrays give the same bytes.
+
+    One whose name ends in ``.npz.gz`` is compressed, fast rather than well.
 
     Examples
     --------
@@ -42,8 +47,14 @@ def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, npt.NDArray[
     ...     read_arrays(Path(folder) / "a.npz")["one"].tolist()
     [1.0, 1.0]
     """
+    values = {name: np.asarray(array) for name, array in arrays.items()}
     with atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, allow_pickle=False, **{name: np.asarray(array) for name, array in arrays.items()})
+        if temporary.suffix == ".gz":
+            plain = io.BytesIO()
+            np.savez(plain, allow_pickle=False, **values)
+            file.write(igzip.compress(plain.getbuffer(), 1, mtime=0))
+        else:
+            np.savez(file, allow_pickle=False, **values)
 
 
 def read_arrays(path: str | os.PathLike[str]) -> dict[str, npt.NDArray[Any]]:
@@ -55,7 +66,8 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, npt.NDArray[Any]]:
         If the file is missing, damaged, or holds Python objects; every array has a checksum.
     """
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        file = io.BytesIO(igzip.decompress(Path(path).read_bytes())) if Path(path).suffix == ".gz" else path
+        with np.load(file, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
     except READ_ERRORS as error:
         raise DamagedFileError(path) from error

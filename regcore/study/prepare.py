@@ -74,7 +74,7 @@ def prepare_channels(
         except InputError as error:
             problems[name] = unnamed(error, file)
             continue
-        found[name] = f"{member.key}_{name}_image.nii"
+        found[name] = f"{member.key}_{name}_image.nii.gz"
         write_image(output / found[name], image)
     return {"channels": found, "problems": problems} if member.channels else {}
 
@@ -119,7 +119,7 @@ def _prepare(member: Member, output: Path, settings: PrepareSettings) -> Entry:
         box = foreground_box(mask)
     except InputError as error:
         return set_aside("prepare", unnamed(error, member.image))
-    files: dict[str, Any] = {"image": f"{member.key}_image.nii", "mask": f"{member.key}_mask.nii.gz"}
+    files: dict[str, Any] = {"image": f"{member.key}_image.nii.gz", "mask": f"{member.key}_mask.nii.gz"}
     write_image(output / files["image"], image)
     write_image(output / files["mask"], mask)
     more = prepare_channels(member, mask, output, settings)

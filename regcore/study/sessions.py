@@ -165,10 +165,10 @@ def subject_template(
             SpatialReference=within.reference,
             Columns=LABEL_COLUMNS,
         )
-    own = {"image": f"{subject}_image.nii", "mask": f"{subject}_mask.nii.gz"}
+    own = {"image": f"{subject}_image.nii.gz", "mask": f"{subject}_mask.nii.gz"}
     write_image(output / own["image"], image)
     write_image(output / own["mask"], mask)
-    channels = {name: f"{subject}_{name}_image.nii" for name in read_sums([sessions])}
+    channels = {name: f"{subject}_{name}_image.nii.gz" for name in read_sums([sessions])}
     for name, file in channels.items():
         write_image(output / file, read_image(within.of_template(f"{name}.nii.gz")))
     box = foreground_box(mask).tolist()

@@ -42,7 +42,7 @@ from regcore.study.settings import ChannelSettings, TemplateStage
 from regcore.study.weighing import QC, Weight, read_weights, weigh
 from regcore.transforms import Affine, Chain, Transform
 
-PARTIAL = "partial_sum.npz"
+PARTIAL = "partial_sum.npz.gz"
 DRIFT = "drift.npz"
 PASSED = "passed.json"
 NO_CHANNELS: Mapping[str, ChannelSettings] = MappingProxyType({})

@@ -16,7 +16,8 @@ from regcore.study.outputs import Layout
 from regcore.study.overrides import Override, override_rows, read_overrides
 from regcore.study.subjects import Subject, group_sessions
 
-MOST_A_BATCH = 8
+# more would leave too few jobs for a cluster, fewer cost time and disk: each starts a Python and keeps its sums
+MOST_A_BATCH = 16
 # a large cohort has no more batches than this and is prepared in them, a small one image by image
 MOST_BATCHES = 200
 PREPARED_ALONE = 50
@@ -42,12 +43,12 @@ def chunk(items: Sequence[Any], size: int, names: Sequence[str], prefix: str) ->
 
 
 def usual_batch_size(members: int) -> int:
-    """Members a job works on if nobody says: an eighth of the cohort, at most 8, but at most 200 batches.
+    """Members a job works on if nobody says: an eighth of the cohort, at most 16, but at most 200 batches.
 
     Examples
     --------
     >>> [usual_batch_size(members) for members in (5, 24, 1000, 10_000)]
-    [1, 3, 8, 50]
+    [1, 3, 16, 50]
     """
     return max(min(max(members // 8, 1), MOST_A_BATCH), -(-members // MOST_BATCHES))
 

@@ -80,11 +80,11 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a finished study of five members, two of whom cannot be used; tests leave it as it is."""
     pytest.importorskip("snakemake", reason="the workflow needs the extra 'workflow'")
     import numpy as np
-    from workflows import SIZE, config_for, snakemake, write_cohort
 
     from regcore.image import Image
     from regcore.io.nifti import write_image
     from regcore.space import Grid
+    from tests.workflows import SIZE, config_for, snakemake, write_cohort
 
     folder = tmp_path_factory.mktemp("study")
     write_cohort(folder, ["a", "b", "c", "d"])

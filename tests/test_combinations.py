@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from longitudinal import COARSE, RIGID, pose, write_cohort, write_session
-from workflows import snakemake
 
 from regcore.io.nifti import read_image
 from regcore.io.pseudonyms import pseudonym, read_secret
 from regcore.io.tables import read_table
+from tests.longitudinal import COARSE, RIGID, pose, write_cohort, write_session
+from tests.workflows import snakemake
 
 REAL_NAME = re.compile(r"sub-[abcde](?![A-Za-z0-9])|[/ ][abcde](1|2|10)?(_dseg|_dose)?\.nii")
 TEXTS = (".tsv", ".json", ".html", ".log", ".label", ".txt", ".md")

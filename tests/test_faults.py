@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from workflows import ROOT, arguments, digests, planned, snakemake, write_cohort
+
+from tests.workflows import ROOT, arguments, digests, planned, snakemake, write_cohort
 
 pytest.importorskip("snakemake", reason="the workflow needs the extra 'workflow'")
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from longitudinal import COARSE, CONFIG, GROWING, GROWTH, RIGID, pose, surface, write_session
 
 from regcore.image import Image
 from regcore.io.cohort import Member
@@ -30,6 +29,7 @@ from regcore.study.sessions import Visits, pass_session, subject_template
 from regcore.study.settings import PopulationSettings, PrepareSettings
 from regcore.study.template import centre_batch, register_batch, template_grid
 from regcore.transforms import Affine
+from tests.longitudinal import COARSE, CONFIG, GROWING, GROWTH, RIGID, pose, surface, write_session
 
 
 def build(

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from longitudinal import CONFIG
 
 from regcore.errors import InputError
 from regcore.io.cohort import Member
@@ -15,6 +14,7 @@ from regcore.study.overrides import Override
 from regcore.study.plan import Plan
 from regcore.study.settings import SessionsSettings
 from regcore.study.subjects import group_sessions
+from tests.longitudinal import CONFIG
 
 
 def visit(participant: str, session: str | None, **covariates: Any) -> Member:

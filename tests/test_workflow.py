@@ -13,9 +13,9 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from workflows import ROOT, arguments, config_for, digests, planned, snakemake, write_cohort
 
 from regcore.io.nifti import read_image
+from tests.workflows import ROOT, arguments, config_for, digests, planned, snakemake, write_cohort
 
 pytest.importorskip("snakemake", reason="the workflow needs the extra 'workflow'")
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from workflows import config_for, planned, snakemake, write_cohort
 
 from regcore.io.nifti import read_image
 from regcore.io.tables import read_json
+from tests.workflows import config_for, planned, snakemake, write_cohort
 
 pytest.importorskip("snakemake", reason="the workflow needs the extra 'workflow'")
 

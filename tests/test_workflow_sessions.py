@@ -6,8 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from longitudinal import COARSE, CONFIG, GROWING, RIGID, surface, write_cohort
-from workflows import snakemake
 
 from regcore.image import Image
 from regcore.io.itk import read_transform
@@ -15,6 +13,8 @@ from regcore.io.nifti import write_image
 from regcore.io.tables import read_json, read_table
 from regcore.space import Grid
 from regcore.transforms import Chain
+from tests.longitudinal import COARSE, CONFIG, GROWING, RIGID, surface, write_cohort
+from tests.workflows import snakemake
 
 pytest.importorskip("snakemake", reason="the workflow needs the extra 'workflow'")
 

@@ -21,7 +21,8 @@ from regcore.registration.settings import RegistrationSettings
 from regcore.space import Grid
 from regcore.study import Plan
 from regcore.study.estimate import estimate, estimate_text, merged
-from regcore.study.planning.costs import registration_microseconds
+from regcore.study.planning.costs import Cost, registration_microseconds
+from regcore.study.tables import collect_runtime
 from tests.workflows import ROOT, config_for, snakemake, write_cohort
 
 TRUST = 1.5
@@ -175,6 +176,18 @@ def check_expectations(table: pd.DataFrame, passed: set[str], trust: float = TRU
     for ratio in (memory, seconds):
         wrong = table[(ratio > trust) | (ratio < 1 / trust)]
         assert len(wrong) <= 0.05 * len(table), wrong.to_string()
+
+
+def test_files_of_jobs_that_the_study_no_longer_has_are_left_out_of_its_run_times(tmp_path: Path) -> None:
+    for job in ("sub-a", "sub-gone"):
+        file = tmp_path / "benchmarks" / "prepare_batch" / f"{job}.tsv"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("s\tmax_rss\tcpu_time\n2.5\t100.0\t1.5\n")
+    collect_runtime(tmp_path, tmp_path / "runtime.tsv", {"prepare_batch/sub-a": Cost(2.0, 120.0)})
+    (row,) = pd.read_csv(tmp_path / "runtime.tsv", sep="\t").to_dict("records")
+    assert (row["job"], row["seconds"], row["cpu_seconds"]) == ("sub-a", 2.5, 1.5)
+    assert row["memory_mb"] == pytest.approx(104.86, abs=0.01)
+    assert (row["expected_memory_mb"], row["expected_cpu_seconds"]) == (120.0, 2.0)
 
 
 def test_disk_space_counts_every_file_once(tmp_path: Path) -> None:

@@ -18,7 +18,9 @@ from isal import igzip, isal_zlib
 from regcore.errors import DamagedFileError
 from regcore.io.atomic import atomic_path
 
-READ_ERRORS = (
+# the stubs of isal declare the class as an instance
+GZIP_ERROR: Any = isal_zlib.error
+READ_ERRORS: tuple[type[Exception], ...] = (
     OSError,
     ValueError,
     TypeError,
@@ -29,7 +31,7 @@ READ_ERRORS = (
     MemoryError,
     RuntimeError,
     zlib.error,
-    isal_zlib.error,
+    GZIP_ERROR,
     zipfile.BadZipFile,
 )
 

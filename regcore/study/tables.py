@@ -219,14 +219,17 @@ def collect_runtime(work: Path, output: Path, expected: Mapping[str, Cost]) -> N
         Working folder, with ``benchmarks/<rule>/<job>.tsv`` as Snakemake writes them, and the logs.
     output : Path
     expected : mapping
-        Cost of the jobs, from `Plan.costs`.
+        Cost of the jobs, from `Plan.costs`. Files of other jobs were left behind by an earlier configuration.
     """
     rows = []
     for file in sorted((work / "benchmarks").glob("*/*.tsv")):
-        values, rule = read_table(file).iloc[-1], file.parent.name
+        rule = file.parent.name
+        cost = expected.get(f"{rule}/{file.stem}")
+        if cost is None:
+            continue
+        values = read_table(file).iloc[-1]
         logs = [work / "logs" / rule / f"{file.stem}.log", work / "logs" / f"{rule}.log"]
         seconds, memory = next(filter(None, map(used, logs)), (np.nan, np.nan))
-        cost = expected.get(f"{rule}/{file.stem}", Cost(np.nan, np.nan))
         rows.append(
             {
                 "rule": rule,

@@ -16,7 +16,7 @@ from regcore.study.outputs import Layout
 from regcore.study.overrides import Override, override_rows, read_overrides
 from regcore.study.subjects import Subject, group_sessions
 
-# more would leave too few jobs for a cluster, fewer cost time and disk: each starts a Python and keeps its sums
+# larger ones leave a cluster few jobs, smaller ones cost time and disk: each starts Python and keeps its sums
 MOST_A_BATCH = 16
 # a large cohort has no more batches than this and is prepared in them, a small one image by image
 MOST_BATCHES = 200

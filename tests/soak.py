@@ -29,15 +29,16 @@ from tests.test_workflow import arguments, digests, snakemake, write_cohort
 MEMBERS = ["a", "b", "c"]
 PAUSE_S = (5.0, 40.0)
 """Between two faults."""
+PUBLISHED = "results/tpl-Tiny"
 BEGINNINGS = [
     ["results", ".snakemake"],
-    ["results/work/prepared/sub-a"],
-    ["results/work/register/01/sub-b", "results/work/population/sub-c"],
-    ["results/work/template/01"],
-    ["results/work/population"],
-    ["results/work/morphometry", "results/work/population/sub-a"],
+    ["results"],
+    ["results/work/prepared", "results/work/register", "results/work/population", PUBLISHED],
+    ["results/work/template", "results/work/population/sub-c", "results/qc.tsv", PUBLISHED],
+    ["results/work/population", PUBLISHED],
+    ["results/work/prepared/sub-a", "results/work/population/sub-a", PUBLISHED],
 ]
-"""What a study has still to make: everything, or what is made after these were lost."""
+"""What was lost of a finished study: all of it, or what is published and some of what it is made from."""
 STARTS_WITH_FAULTS = 4
 STARTS = 12
 TEMPORARY = f".{'[0-9a-f]' * 12}.*"

@@ -19,13 +19,14 @@ from benchmarks.methods import METHODS, ROOT, command, environment
 from benchmarks.morphometry import STUDIES, morphometry_rows
 from benchmarks.pairwise import Setup, kept_results, machine, newest_mark, run_pairs, source_mark
 from benchmarks.peers import Job
+from benchmarks.studies import study_results
 from benchmarks.tables import markdown, replace_sections, section
 from benchmarks.template import template_row
 from regcore.errors import InputError
 from regcore.kernels.parallel import set_threads
 
 WHOLE = ["template", "atlas", "fusion", "morphometry"]
-USUAL = [name for name in METHODS if name != "ants-full"]
+USUAL = [*ROWS, "summary"]
 RESULTS = ROOT / "benchmarks" / "RESULTS.md"
 PICTURE = ROOT / "docs" / "images" / "benchmarks.png"
 
@@ -68,15 +69,15 @@ def _options() -> argparse.Namespace:
         nargs="*",
         metavar="ROW",
         help=f"of {', '.join(known)}; summary, which comes last, puts all that is kept of the pairs into "
-        f"benchmarks/{RESULTS.name} and draws docs/images/{PICTURE.name} (default: {', '.join(ROWS)})",
+        f"benchmarks/{RESULTS.name} and draws docs/images/{PICTURE.name} (default: {', '.join(USUAL)})",
     )
     parser.add_argument(
         "--methods",
         nargs="+",
         choices=list(METHODS),
-        default=USUAL,
+        default=list(METHODS),
         metavar="METHOD",
-        help=f"of {', '.join(METHODS)} (default: all but ants-full, which takes minutes a pair)",
+        help=f"of {', '.join(METHODS)} (default: all; ants-full, which takes minutes a pair, on a few)",
     )
     parser.add_argument("--pairs", type=int, help="only the first so many pairs, or targets")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of every tool")
@@ -90,7 +91,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--results",
         type=Path,
-        help="atlas and morphometry rows: results of the workflow on the folder brains",
+        help="atlas and morphometry rows: results of the workflow with brains.yaml (default: made)",
     )
     parser.add_argument(
         "--studies",
@@ -104,7 +105,7 @@ def _options() -> argparse.Namespace:
         "--work", type=Path, default=Path("results-benchmarks"), help="where results are kept"
     )
     options = parser.parse_args()
-    options.rows = options.rows or list(ROWS)
+    options.rows = options.rows or USUAL
     unknown = [row for row in options.rows if row not in known]
     if unknown:
         parser.error(f"ROW: expected one of {', '.join(known)}, found {unknown[0]}")
@@ -117,7 +118,7 @@ def _print_whole(name: str, options: argparse.Namespace, setup: Setup) -> None:
             print(f"\n### {title}\n\n{markdown(table)}\n", flush=True)
         return
     if name == "atlas":
-        table = atlas_row(setup, options.results, options.pairs)
+        table = atlas_row(setup, options.results or study_results("brains", setup), options.pairs)
     elif name == "fusion":
         table = fusion_row(setup, options.methods, options.pairs)
     else:

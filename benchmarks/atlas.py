@@ -17,15 +17,15 @@ from regcore.io.nifti import read_labels
 from regcore.labels.fuse import majority_vote
 
 
-def atlas_row(setup: Setup, results: Path | None, targets: int | None = None) -> pandas.DataFrame:
+def atlas_row(setup: Setup, results: Path, targets: int | None = None) -> pandas.DataFrame:
     """Dice of each target's fused labels against its own.
 
     Parameters
     ----------
     setup : Setup
         The registrations of greedy are kept one by one in its folder.
-    results : Path or None
-        Results of the workflow on ``brains`` with these atlases; None leaves its column out.
+    results : Path
+        Results of the workflow on ``brains`` with these atlases.
     targets : int, optional
         Only the first ones.
 
@@ -45,9 +45,8 @@ def atlas_row(setup: Setup, results: Path | None, targets: int | None = None) ->
     for pairs in by_target[:targets]:
         target = pairs[0].fixed
         reference = read_labels(target.labels)
-        row: dict[str, str | float] = {"target": target.name}
-        if results is not None:
-            row["workflow"] = mean_dice(reference, read_labels(_workflow_labels(results, target.name)))
+        fused = read_labels(_workflow_labels(results, target.name))
+        row: dict[str, str | float] = {"target": target.name, "workflow": mean_dice(reference, fused)}
         if is_installed("greedy"):
             row["greedy"] = _majority(pairs, setup)
         rows.append(row)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +10,11 @@ import numpy.typing as npt
 import pandas
 import scipy.stats
 
-from benchmarks.data import data_folder
-from benchmarks.methods import ROOT, environment
-from benchmarks.pairwise import Setup, source_mark
-from regcore.errors import InputError
+from benchmarks.pairwise import Setup
+from benchmarks.studies import study_results
 from regcore.image import Image
 from regcore.io.nifti import read_image, read_labels
-from regcore.io.tables import read_table, read_text, write_text
+from regcore.io.tables import read_table
 from regcore.kernels.enhance import face_neighbours
 from regcore.statistics import fit_contrast, permute
 
@@ -45,54 +40,18 @@ def morphometry_rows(
     """
     found = {}
     if "mouse" in studies:
-        mouse = _study("mouse", setup)
+        mouse = study_results("mouse", setup)
         effects = _both(mouse, "genotypetransgenic")
         found["mouse, transgenic less wild type"] = agreement(effects)
         found["mouse, permuted genotypes"] = null_rates(mouse, "maps", "genotypetransgenic", "rel")
     if "brains" in studies:
-        brains = results or _study("brains", setup)
+        brains = results or study_results("brains", setup)
         effects = _both(brains, "age")
         found["brains, change a year"] = agreement(effects)
         chosen = effects[effects["structure"].str.contains("|".join(VENTRICLES))]
         found["brains, ventricles"] = chosen.drop(columns=["label"]).reset_index(drop=True)
         found["brains, permuted ages"] = null_rates(brains, "maps", "age", "abs")
     return found
-
-
-def _study(name: str, setup: Setup) -> Path:
-    """Results of the workflow with a configuration beside this file."""
-    folder = setup.work / "morphometry" / f"{name}-{source_mark()}"
-    if not (folder / "results" / "report.html").exists():
-        if name == "mouse":
-            write_text(folder / "cohort.tsv", mouse_cohort())
-        config = read_text(Path(__file__).with_name(f"{name}.yaml"))
-        write_text(folder / "config.yaml", config.replace("FOLDER", str(data_folder() / name)))
-        command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
-        command += ["--profile", str(ROOT / "profiles" / "default"), "--directory", str(folder)]
-        command += ["--configfile", str(folder / "config.yaml"), "--cores", str(setup.threads)]
-        with (folder / "run.log").open("a") as log:
-            environ = {**os.environ, **environment(1)}
-            # our own interpreter and module, no shell
-            done = subprocess.run(  # noqa: S603
-                command, stdout=log, stderr=log, env=environ, check=False
-            )
-        if done.returncode:
-            raise RuntimeError(f"{folder / 'run.log'}: exit code {done.returncode}")
-    return folder / "results"
-
-
-def mouse_cohort() -> str:
-    """Table of the mice; ``WT`` at the end of a name is wild type, the others carry the transgene."""
-    root = data_folder() / "mouse"
-    lines = ["participant_id\timage\tmask\tlabels\tgenotype"]
-    for image in sorted((root / "images").glob("*.nii.gz")):
-        name = image.name.removesuffix(".nii.gz")
-        genotype = "wildtype" if name.endswith("WT") else "transgenic"
-        files = [str(root / kind / image.name) for kind in ("images", "masks", "labels")]
-        lines.append("\t".join([f"sub-{int(name.split('_')[2]):02d}", *files, genotype]))
-    if len(lines) < 2:
-        raise InputError(f"{root}: expected images, masks and labels, found none")
-    return "\n".join(lines) + "\n"
 
 
 def _both(results: Path, contrast: str) -> pandas.DataFrame:

@@ -64,7 +64,7 @@ def run_pairs(row: Row, pairs: Sequence[Pair], methods: Sequence[str], setup: Se
     """Register pairs with every method that is installed, as far as results are not kept already."""
     timed = len(pairs) if setup.timed is None else setup.timed
     for number, pair in enumerate(pairs):
-        usable = [name for name in methods if is_installed(name)]
+        usable = [name for name in methods if is_installed(name) and METHODS[name].takes(row.name, number)]
         for repeat in range(setup.repeats if number < timed else 0):
             for name in list(usable):
                 if _times_file(row, pair, name, setup, source_mark(), repeat).exists():

@@ -1,6 +1,6 @@
 """Diffeomorphic registration by greedy composition of smoothed, bounded gradient steps.
 
-Every step composes a displacement shorter than half a voxel, smooth enough to be a diffeomorphism, into the
+Every step composes a displacement of about a voxel at most (`step_vox`), smooth enough to be a diffeomorphism, into the
 map: ``phi <- phi o (id + step)``. The scheme is that of Christensen's fluid model in the discrete form of
 Vercauteren et al. (doi:10.1016/j.neuroimage.2008.10.040) and of greedy diffeomorphic registration.
 """

@@ -17,6 +17,8 @@ from regcore.cli import main
 from regcore.image import Image
 from regcore.io.itk import read_transform, write_transform
 from regcore.io.nifti import read_image, read_labels, write_image
+from regcore.io.nifti_writer import decimals_of_range
+from regcore.resample import resample
 from regcore.space import Grid
 from regcore.transforms import Affine, Displacement
 
@@ -134,6 +136,16 @@ def test_apply_to_an_image_and_to_labels(folder: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(read_image(image).data[inner], blob().data[inner], atol=1e-3)
     reference = read_labels(folder / "fixed_labels.nii.gz").data
     assert np.array_equal(read_labels(labels).data[inner], reference[inner])
+    # what is written is rounded to a hundred thousandth of its range
+    exact = resample(
+        read_image(folder / "moving.nii.gz"),
+        blob().grid,
+        read_transform(folder / "shift.txt"),
+    ).data
+    written = read_image(image).data
+    steps = written.astype(np.float64) * 10 ** decimals_of_range(exact)
+    np.testing.assert_allclose(steps, np.rint(steps), atol=0.05)
+    assert 0 < np.abs(written - exact).max() <= 1e-5 * np.ptp(exact)
 
 
 def test_inverse_option_undoes_the_transform(folder: Path, tmp_path: Path) -> None:

@@ -41,7 +41,12 @@ if TYPE_CHECKING:
     help="Fixed-to-moving transform to write, .h5 (.txt if linear).",
 )
 @click.option("--inverse", "-i", type=PATH, help="Moving-to-fixed transform to write.")
-@click.option("--warped", "-w", type=PATH, help="Moving image on the fixed grid, to write.")
+@click.option(
+    "--warped",
+    "-w",
+    type=PATH,
+    help="Moving image on the fixed grid, to write; rounded to 1e-5 of its range.",
+)
 @click.option("--preset", "-p", default="default", help="Settings by name; 'regcore presets' lists them.")
 @click.option(
     "--settings",
@@ -146,6 +151,7 @@ def register(
 
     from regcore.io.itk import write_transform
     from regcore.io.nifti import read_image, read_labels, read_mask, write_image
+    from regcore.io.nifti_writer import decimals_of_range
     from regcore.io.tables import write_json
     from regcore.registration import Channel, label_channels
     from regcore.registration.driver import register as run
@@ -178,7 +184,8 @@ def register(
         write_transform(inverse, result.backward, compression=compress)
     if warped is not None:
         how: Any = "label" if chosen.labels else "linear"
-        write_image(warped, resample(moving_image, fixed_image.grid, result.forward, how))
+        image = resample(moving_image, fixed_image.grid, result.forward, how)
+        write_image(warped, image, decimals=decimals_of_range(image.data))
     write_json(
         sidecar,
         {

@@ -120,6 +120,21 @@ def _write_volumes(
         raise InputError(f"{path}: expected {math.prod(shape)} voxels to write, found {written}")
 
 
+def decimals_of_range(data: npt.NDArray[Any]) -> int:
+    """Decimals that keep a hundred thousandth of the range of the values; below zero for large numbers.
+
+    Interpolated values are less certain than that, and what is rounded takes less space.
+
+    Examples
+    --------
+    >>> [decimals_of_range(np.array([0, last])) for last in (1.0, 4095.0, 5e7)]
+    [5, 2, -2]
+    """
+    finite = data[np.isfinite(data)]
+    extent = float(np.ptp(finite)) if finite.size else 0.0
+    return 5 - math.floor(math.log10(extent)) if extent > 0 else 5
+
+
 def stored_values(
     path: Path, data: npt.NDArray[Any], decimals: int | None, dtype: npt.DTypeLike | None
 ) -> npt.NDArray[Any]:

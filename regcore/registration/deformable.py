@@ -1,8 +1,9 @@
 """Diffeomorphic registration by greedy composition of smoothed, bounded gradient steps.
 
-Every step composes a displacement of about a voxel at most (`step_vox`), smooth enough to be a diffeomorphism, into the
-map: ``phi <- phi o (id + step)``. The scheme is that of Christensen's fluid model in the discrete form of
-Vercauteren et al. (doi:10.1016/j.neuroimage.2008.10.040) and of greedy diffeomorphic registration.
+Every step composes a displacement of about a voxel at most (`step_vox`), smooth enough to be a
+diffeomorphism, into the map: ``phi <- phi o (id + step)``. The scheme is that of Christensen's fluid model in
+the discrete form of Vercauteren et al. (doi:10.1016/j.neuroimage.2008.10.040) and of greedy diffeomorphic
+registration.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from regcore.registration import DeformableSettings, LinearSettings, Registratio
 from regcore.registration.checks import _boxes_meet
 from regcore.registration.folds import make_diffeomorphic
 from regcore.registration.linear import LinearModel
+from regcore.registration.similarity import Channel
 from regcore.resample import resample
 from regcore.space import Grid
 from regcore.transforms import Affine, Chain, Displacement, identity
@@ -47,9 +48,12 @@ OBLIQUE[:3, :3] = Rotation.from_euler("xyz", [20, -15, 10], degrees=True).as_mat
 OBLIQUE[:3, 3] = [12, -30, 7]
 
 
-@pytest.mark.parametrize("metric", ["mi", "ncc", "ssd"])
-@pytest.mark.parametrize("model", ["rigid", "similarity", "affine"])
-def test_linear_registration_recovers_a_known_map(model, metric):
+@pytest.mark.parametrize(
+    ("model", "metric", "step"),
+    [(model, metric, 1) for model in ("rigid", "similarity", "affine") for metric in ("mi", "ncc", "ssd")]
+    + [("affine", "mi", 2), ("rigid", "ncc", 3)],
+)
+def test_linear_registration_recovers_a_known_map(model, metric, step):
     grid = Grid((48, 44, 40), OBLIQUE)
     moving = Image(textured(), grid)
     truth = LinearModel(model, np.eye(4), grid.centre, 30.0)
@@ -62,7 +66,8 @@ def test_linear_registration_recovers_a_known_map(model, metric):
     matrix = truth.matrix(parameters)
     fixed = resample(moving, grid, Affine(matrix), "cubic")
     settings = RegistrationSettings(
-        linear=(LinearSettings(model=model, metric=metric, shrink=(3.0, 1.0)),), deformable=None
+        linear=(LinearSettings(model=model, metric=metric, shrink=(3.0, 1.0), sampling_step=step),),
+        deformable=None,
     )
     result = register(fixed, moving, settings)
     points = grid.to_world(np.argwhere(fixed.data > 0.1)[::50])
@@ -219,12 +224,28 @@ def test_masks_that_cannot_be_used_are_refused():
         ({"linear": [{"model": "cubic"}]}, "linear.model"),
         ({"deformable": {"iterations": [3]}}, "as many levels as shrink"),
         ({"deformable": {"step_vox": 3}}, "step_vox"),
+        (
+            {"linear": [{"metric": "mind", "sampling_step": 2}]},
+            "sampling_step: expected a whole number from 1 to 1",
+        ),
         ({"deformed": {}}, "deformed"),
     ],
 )
 def test_impossible_settings_name_their_key(settings, words):
     with pytest.raises(InputError, match=words):
         RegistrationSettings.from_dict(settings)
+
+
+def test_sampling_is_refused_beside_a_channel_that_looks_at_neighbours():
+    image = Image(textured((24, 24, 24)), Grid((24, 24, 24), np.eye(4)))
+    stage = LinearSettings(metric="mi", sampling_step=2)
+    with pytest.raises(InputError, match="sampling_step: expected 1 beside a channel with mind"):
+        register(
+            image,
+            image,
+            RegistrationSettings(linear=(stage,), deformable=None),
+            channels=[Channel(image, image, metric="mind")],
+        )
 
 
 def test_boxes_meet_where_a_linear_program_finds_a_common_point():

@@ -17,7 +17,7 @@ from regcore.registration.pyramid import finest_spacing
 from regcore.registration.quasi_newton import minimise
 from regcore.registration.rotations import all_turns, flat_normal, local_turns
 from regcore.registration.settings import LinearSettings
-from regcore.registration.similarity import Channel, Metric, at_level, with_measures
+from regcore.registration.similarity import Channel, Metric, at_level, sampled, with_measures
 from regcore.space import Array, Grid
 from regcore.transforms import Affine
 from regcore.transforms.affine import matrix_exponential
@@ -291,7 +291,8 @@ def register_linear(
     candidates: list[Array] = [np.array(initial.matrix)]
     every = [Channel(fixed, moving), *channels]
     for number, (shrink, iterations) in enumerate(zip(settings.shrink, settings.iterations, strict=True)):
-        pairs = with_measures(at_level(every, shrink * finest, shrink * finest), settings)
+        seen = sampled(at_level(every, shrink * finest, shrink * finest), settings.sampling_step)
+        pairs = with_measures(seen, settings)
         stage = _Level(settings, pairs, fixed_mask, moving_mask, centre, radius, landmarks)
         if number == 0 and settings.model != "translation":
             full = settings.rotation_search == "full"

@@ -10,6 +10,8 @@ from regcore.errors import InputError
 
 LINEAR_MODELS = ("translation", "rigid", "similarity", "affine")
 METRICS = ("ssd", "sad", "ncc", "lncc", "mi", "nmi", "ecc", "mind")
+WINDOWED = ("lncc", "mind")
+"""Measures that look at the neighbours of a voxel."""
 NATIVE = 1.1
 """A level less coarse than this many of the image's voxels is the image itself."""
 INITIALISATIONS = ("center_of_mass", "moments", "identity")
@@ -107,6 +109,9 @@ class LinearSettings(MetricSettings):
         start of the registration is implausible: it is tried again from elsewhere (see `register`).
     shear_limit : float
         The same for its shears (tangents of angles).
+    sampling_step : int
+        Every so-manieth voxel along each axis of a level is looked at; 1: all. With lncc and mind, which look
+        at neighbours, 1.
     radius, bins, epsilon, patch_sigma_vox, dilation
         See `MetricSettings`.
     """
@@ -120,6 +125,7 @@ class LinearSettings(MetricSettings):
     rotation_search: str = "local"
     scale_limit: float = 1.7
     shear_limit: float = 0.5
+    sampling_step: int = 1
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work."""
@@ -131,6 +137,8 @@ class LinearSettings(MetricSettings):
         _one_of("linear.rotation_search", self.rotation_search, ROTATION_SEARCHES)
         _number("linear.scale_limit", self.scale_limit, 1, 100)
         _number("linear.shear_limit", self.shear_limit, 0, 100)
+        largest = 1 if self.metric in WINDOWED else 8
+        _number("linear.sampling_step", self.sampling_step, 1, largest, whole=True)
 
 
 @dataclass(frozen=True)

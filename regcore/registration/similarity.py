@@ -14,8 +14,8 @@ from regcore.image import Image
 from regcore.kernels.layout import components
 from regcore.metrics import ecc, lncc, mi, mind, ncc, nmi, sad, ssd
 from regcore.registration.pyramid import level
-from regcore.registration.settings import METRICS, DeformableSettings, LinearSettings
-from regcore.space import Array
+from regcore.registration.settings import METRICS, WINDOWED, DeformableSettings, LinearSettings
+from regcore.space import Array, Grid
 
 Float32 = npt.NDArray[np.float32]
 PERCENTILE_SAMPLE = 1 << 19
@@ -151,6 +151,35 @@ def at_level(channels: Sequence[Channel], fixed_mm: Array | float, moving_mm: Ar
     costs accuracy.
     """
     return [c._replace(fixed=level(c.fixed, fixed_mm), moving=level(c.moving, moving_mm)) for c in channels]
+
+
+def sampled(channels: Sequence[Channel], step: int) -> list[Channel]:
+    """Channels whose fixed images keep every so-manieth voxel along each axis, as it is.
+
+    Raises
+    ------
+    InputError
+        If a channel's own measure looks at neighbours.
+
+    Examples
+    --------
+    >>> image = Image(np.arange(6, dtype=np.float32).reshape(6, 1, 1), Grid((6, 1, 1), np.eye(4)))
+    >>> fixed = sampled([Channel(image, image)], 2)[0].fixed
+    >>> fixed.data.ravel().tolist(), fixed.grid.spacing.tolist()
+    ([0.0, 2.0, 4.0], [2.0, 2.0, 2.0])
+    """
+    if step == 1:
+        return list(channels)
+    thinned = []
+    for channel in channels:
+        if channel.metric in WINDOWED:
+            raise InputError(
+                f"linear.sampling_step: expected 1 beside a channel with {channel.metric}, found {step}"
+            )
+        data = np.ascontiguousarray(channel.fixed.data[::step, ::step, ::step])
+        grid = Grid(data.shape, channel.fixed.grid.affine @ np.diag([step, step, step, 1.0]))
+        thinned.append(channel._replace(fixed=Image(data, grid)))
+    return thinned
 
 
 def with_measures(

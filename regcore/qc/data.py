@@ -20,7 +20,7 @@ class Methods:
     Parameters
     ----------
     text : str
-        Plain text; ``[1]`` points at the first reference.
+        Plain text, an empty line between paragraphs; ``[1]`` points at the first reference.
     references : sequence of (str, str)
         Reference and its DOI.
     """

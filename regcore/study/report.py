@@ -33,12 +33,11 @@ from regcore.registration.presets import preset_names
 from regcore.study.config import Study
 from regcore.study.gather import STATE, TEMPLATE
 from regcore.study.manifest import usable
-from regcore.study.methods import describe_methods
+from regcore.study.methods import describe_methods, libraries_of
 from regcore.study.outputs import Layout
 from regcore.study.stratify import Stratum
 from regcore.study.weighing import QC
 
-LIBRARIES = ("numpy", "scipy", "numba", "nibabel", "pandas", "snakemake")
 OUTPUTS = (
     ("tpl-{name}/", "template, foreground mask, variance, sharpened copy, bias certificate"),
     ("sub-*/anat/*_xfm.h5", "transforms to and from the template (ITK composite)"),
@@ -104,7 +103,7 @@ def make_report(
     versions = {
         "regcore": __version__,
         "Python": platform.python_version(),
-        **{name: metadata.version(name) for name in LIBRARIES},
+        **{name: metadata.version(name) for name in libraries_of(study)},
     }
     members = [
         (key, (folder / entry["sheet"]).read_bytes())
@@ -130,7 +129,15 @@ def make_report(
         threshold=study.qc.threshold,
         overrides=overrides,
         presets=preset_names(),
-        methods=describe_methods(study, len(members) or len(covariates), excluded, versions),
+        methods=describe_methods(
+            study,
+            len(members) or len(covariates),
+            excluded,
+            versions,
+            sessions=_sessions_in(tables),
+            labelled="jacobians" in tables,
+            overrides=overrides,
+        ),
         outputs=pd.DataFrame(outputs, columns=["path", "description"]),
         convention=convention,
         disk_gb=(disk_space(layout.results) / 1e9, disk_mb / 1e3),
@@ -166,6 +173,12 @@ def _sections(
     if designs:
         found.append(statistics_section(designs, template, mask, convention))
     return found
+
+
+def _sessions_in(tables: Mapping[str, pd.DataFrame]) -> int:
+    """How many sessions took part, where those of a participant are one member."""
+    keys = ["participant_id", "session_id"]
+    return len(tables["sessions"][keys].drop_duplicates()) if "sessions" in tables else 0
 
 
 def _design(name: str, layout: Layout) -> DesignShown:

@@ -21,6 +21,7 @@ from regcore.qc.planes import Convention
 from regcore.qc.report import build_report
 from regcore.qc.section import Section
 from regcore.qc.sections import (
+    accumulated_section,
     agreement_section,
     asymmetry_section,
     influence_section,
@@ -96,7 +97,7 @@ def make_report(
         extra["convergence_threshold_mm"] = study.template.stop_mm
         shown.append(("published", read_image(layout.template_image)))
     tables = {file.stem: read_table(file) for file in sorted(layout.tables.glob("*.tsv"))}
-    for name in ("convergence", "volumes", "jacobians", "overlap", "registrations", "runtime"):
+    for name in ("convergence", "volumes", "jacobians", "overlap", "registrations", "runtime", "consistency"):
         extra[name] = tables.get(name)
     if "atlas_validation" in tables:
         extra["validation"], extra["fusion"] = tables["atlas_validation"], study.atlas.fusion
@@ -142,7 +143,13 @@ def make_report(
         convention=convention,
         disk_gb=(disk_space(layout.results) / 1e9, disk_mb / 1e3),
         sections=_sections(
-            tables, [_design(name, layout) for name in statistics], conditional, template, mask, convention
+            tables,
+            [_design(name, layout) for name in statistics],
+            conditional,
+            template,
+            mask,
+            convention,
+            str(study.sessions.accumulate),
         ),
         **extra,
     )
@@ -156,8 +163,9 @@ def _sections(
     template: Image | None,
     mask: Image | None,
     convention: Convention,
+    what: str,
 ) -> list[Section]:
-    """What only some studies have."""
+    """What only some studies have; `what` is the name of the maps that are added up over sessions."""
     known = {name: table for name, table in tables.items() if not table.empty}
     found = []
     if strata:
@@ -168,6 +176,8 @@ def _sections(
         found.append(asymmetry_section(known["asymmetry"]))
     if "sessions" in known:
         found.append(sessions_section(known["sessions"], known.get("propagation")))
+    if "accumulated" in known:
+        found.append(accumulated_section(known["accumulated"], known["histograms"], what))
     if "consistency" in known:
         found.append(agreement_section(known["volumes"], known["jacobians"], known["consistency"]))
     if designs:

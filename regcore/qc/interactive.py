@@ -130,6 +130,7 @@ def histogram_plot(histograms: pd.DataFrame, label: str) -> Model:
         hover = [("", "@key"), (label, "$x{0.[000]}"), ("volume", "$y{0.[0]} %")]
         drawn.add_tools(HoverTool(tooltips=hover, mode="mouse"))
         dress(drawn)
+        drawn.xaxis.minor_tick_line_color = None
         drawn.xaxis.axis_label, drawn.yaxis.axis_label = label, "volume (%)"
         panels.append(drawn)
     return in_rows(panels)

@@ -13,10 +13,12 @@ from regcore.image import Image
 from regcore.qc import checks
 from regcore.qc.figures import map_figure, mixtures, otsu_levels, template_figure
 from regcore.qc.findings import find_outliers
+from regcore.qc.interactive import histogram_plot
 from regcore.qc.outliers import Measure, measure_outliers, member_keys, robust_scores, structure_outliers
 from regcore.qc.planes import canonical, foreground_box, planes
 from regcore.qc.plots import convergence_figure, structure_figure
 from regcore.qc.report import ReportData, accuracy_summary, build_report, digest, facts
+from regcore.qc.sections import accumulated_section
 from regcore.qc.slices import outline_sheet, sheet_of, slice_sheet, smaller
 from regcore.qc.viewer import shrink_to_fit
 from regcore.space import Grid
@@ -454,3 +456,24 @@ def test_empty_tables_are_passed_over():
         )
     )
     assert "No image was set aside" in page
+
+
+def test_accumulated_maps_have_a_panel_a_structure_and_a_line_a_participant():
+    rows = [
+        {"participant_id": f"sub-{member}", "segmentation": "own", "structure": name, "value": value,
+         "volume_share": max(0.0, 1 - value / (member * most))}
+        for member in (1, 2) for name, most in (("lens", 1.0), (HOSTILE, 4.0)) for value in np.arange(9.0)
+    ]  # fmt: skip
+    histograms = pd.DataFrame(rows)
+    panels = [panel for panel, _, _ in histogram_plot(histograms, "dose").children]
+    # the structure that reaches the largest values comes first
+    assert [each.title.text for each in panels] == [HOSTILE, "lens"]
+    data = panels[0].renderers[0].data_source.data
+    assert data["key"] == ["sub-1", "sub-2"]
+    assert data["share"][0] == [100.0, 75.0, 50.0, 25.0, 0.0]
+    section = accumulated_section(histograms.head(2), histograms, "dose")
+    page = build_report(ReportData(title="t", sections=[section]))
+    assert 'id="accumulated-plot-1"' in page
+    assert "<script>alert" not in page
+    empty = histograms.assign(volume_share=0.0)
+    assert not accumulated_section(histograms, empty, "dose").plots

@@ -115,7 +115,7 @@ def accumulated_section(accumulated: pd.DataFrame, histograms: pd.DataFrame, wha
             "true difference, or a session that was registered wrongly. The structures with the largest "
             "values are shown; all are in histograms.tsv."
         ],
-        plots={shown: histogram_plot(histograms, what)},
+        plots={shown: histogram_plot(histograms, what)} if (histograms["volume_share"] > 0).any() else {},
         tables={f"Accumulated {what} by structure": accumulated},
     )
 

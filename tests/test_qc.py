@@ -1,5 +1,6 @@
 """Outlier scores, checks, display planes, figures, and the page as a whole."""
 
+import dataclasses
 import io
 import re
 
@@ -11,10 +12,13 @@ from PIL import Image as Picture
 from regcore.image import Image
 from regcore.qc import checks
 from regcore.qc.figures import map_figure, mixtures, otsu_levels, template_figure
+from regcore.qc.findings import find_outliers
+from regcore.qc.interactive import histogram_plot
 from regcore.qc.outliers import Measure, measure_outliers, member_keys, robust_scores, structure_outliers
 from regcore.qc.planes import canonical, foreground_box, planes
 from regcore.qc.plots import convergence_figure, structure_figure
 from regcore.qc.report import ReportData, accuracy_summary, build_report, digest, facts
+from regcore.qc.sections import accumulated_section
 from regcore.qc.slices import outline_sheet, sheet_of, slice_sheet, smaller
 from regcore.qc.viewer import shrink_to_fit
 from regcore.space import Grid
@@ -267,6 +271,65 @@ def test_registrations_that_fold_fail():
     assert checks.check_registrations(None) == []
 
 
+def test_jacobians_are_judged_by_the_labels():
+    frame = pd.DataFrame(
+        {
+            "segmentation": ["own", "own", "own", "atlas"],
+            "members": [8, 8, 4, 8],
+            "correlation": [0.9, 0.8, 0.1, 0.75],
+            "bias_percent": [-4.0, 6.0, 90.0, 9.0],
+        }
+    )
+    good = checks.check_agreement(frame)
+    assert (good.verdict, good.found.split("; ")[0]) == ("pass", "own: correlation 0.85, bias 5.0 %")
+    # every segmentation has to agree
+    loose = frame.assign(correlation=[0.9, 0.8, 0.1, 0.69])
+    assert checks.check_agreement(loose).verdict == "look"
+    assert checks.check_agreement(frame.assign(bias_percent=[-14.0, 16.0, 0.0, 0.0])).verdict == "look"
+    for nothing in (None, frame[:0], frame[2:3], frame.assign(correlation=np.nan)):
+        assert checks.check_agreement(nothing).verdict == "none"
+
+
+def registrations_of(stage, similarities, **more):
+    rows = {"participant_id": [f"sub-{number}" for number in range(len(similarities))], "stage": stage}
+    return pd.DataFrame({**rows, "similarity_after": similarities, **more})
+
+
+def outliers_in(*frames):
+    return find_outliers(ReportData(title="t", registrations=pd.concat(frames, ignore_index=True)))
+
+
+def test_outliers_are_found_in_every_stage():
+    good, bad = [0.9, 0.91, 0.89, 0.9, 0.9, 0.9], [0.9, 0.91, 0.89, 0.2, 0.9, 0.9]
+    population = registrations_of("population", good)
+    assert outliers_in(population, registrations_of("sessions", good)).empty
+    assert checks.check_outliers(outliers_in(population), 6).verdict == "pass"
+    visits = registrations_of("sessions", bad, session_id="ses-2")
+    atlases = registrations_of("atlas", bad, moving="sub-9")
+    found = outliers_in(visits, atlases, registrations_of("population", bad))
+    assert found[["member", "stage", "moving"]].fillna("").values.tolist() == [
+        ["sub-3", "population", ""], ["sub-3_ses-2", "sessions", ""], ["sub-3", "atlas", "sub-9"],
+    ]  # fmt: skip
+    check = checks.check_outliers(found, 6)
+    assert check.verdict == "look"
+    assert check.found == "population: 1 of 6 (sub-3); sessions: 1 (sub-3_ses-2); atlas: 1 (sub-3)"
+
+
+def test_iterations_of_a_template_only_lead_to_the_registrations_that_count():
+    good, bad = [0.9, 0.91, 0.89, 0.9, 0.9, 0.9], [0.9, 0.91, 0.89, 0.2, 0.9, 0.9]
+    early = registrations_of("affine", bad, iteration=1)
+    assert outliers_in(early, registrations_of("population", good, iteration=None)).empty
+
+
+def test_only_members_on_the_template_are_flagged_in_the_viewer():
+    data = full_data()
+    rows = data.registrations.assign(stage="atlas", moving="sub-9")
+    page = build_report(dataclasses.replace(data, registrations=rows))
+    assert "atlas: 1" in page
+    assert '"flagged":true' not in page
+    assert '"flagged":true' in build_report(data)
+
+
 def full_data():
     image = ball()
     members = [f"sub-{i:02d}" for i in range(5)] + [HOSTILE]
@@ -393,3 +456,24 @@ def test_empty_tables_are_passed_over():
         )
     )
     assert "No image was set aside" in page
+
+
+def test_accumulated_maps_have_a_panel_a_structure_and_a_line_a_participant():
+    rows = [
+        {"participant_id": f"sub-{member}", "segmentation": "own", "structure": name, "value": value,
+         "volume_share": max(0.0, 1 - value / (member * most))}
+        for member in (1, 2) for name, most in (("lens", 1.0), (HOSTILE, 4.0)) for value in np.arange(9.0)
+    ]  # fmt: skip
+    histograms = pd.DataFrame(rows)
+    panels = [panel for panel, _, _ in histogram_plot(histograms, "dose").children]
+    # the structure that reaches the largest values comes first
+    assert [each.title.text for each in panels] == [HOSTILE, "lens"]
+    data = panels[0].renderers[0].data_source.data
+    assert data["key"] == ["sub-1", "sub-2"]
+    assert data["share"][0] == [100.0, 75.0, 50.0, 25.0, 0.0]
+    section = accumulated_section(histograms.head(2), histograms, "dose")
+    page = build_report(ReportData(title="t", sections=[section]))
+    assert 'id="accumulated-plot-1"' in page
+    assert "<script>alert" not in page
+    empty = histograms.assign(volume_share=0.0)
+    assert not accumulated_section(histograms, empty, "dose").plots

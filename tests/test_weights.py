@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,16 +15,13 @@ from regcore.io.arrays import write_arrays
 from regcore.io.itk import write_transform
 from regcore.io.nifti import write_image
 from regcore.io.tables import write_json
-from regcore.qc.data import Methods
 from regcore.qc.weights import MEASURES, WEIGHING, outlier_weights, reason_of, score_members
 from regcore.registration.presets import preset
 from regcore.space import Grid
 from regcore.study.channels import ChannelSums
-from regcore.study.config import Study
 from regcore.study.gather import gather_template, read_partials
 from regcore.study.influence import member_parts
 from regcore.study.manifest import good, grid_to_dict, read_manifest, write_manifest
-from regcore.study.methods import describe_methods
 from regcore.study.outputs import Layout
 from regcore.study.overrides import Override, override_rows, read_overrides, retry_settings
 from regcore.study.settings import QualitySettings
@@ -269,33 +264,3 @@ def test_a_gather_states_what_its_average_weighed(tmp_path: Path) -> None:
     gather_template([folder], [], tmp_path / "00", 0, "centre", False, 0.1)
     weights = read_weights(tmp_path / "00" / QC, following=False)
     assert weights == {"sub-a": Weight(), "sub-b": Weight(0.0, "override: exclude")}
-
-
-def methods_of(**changed: Any) -> Methods:
-    stages = [
-        {"name": "affine", "linear": [{"model": "affine", "metric": "mi"}]},
-        {"name": "fine", "repeats": 3, "deformable": {"metric": "lncc"}},
-    ]
-    config = {"cohort": {"source": "a"}, "template": {"stages": stages}, **changed}
-    return describe_methods(Study.from_dict(config), 12, 1, {"regcore": "0.1.0"})
-
-
-def test_methods_cite_what_was_done_in_the_order_of_the_text() -> None:
-    methods = methods_of()
-    cited = [int(number) for number in re.findall(r"\[(\d+)\]", methods.text)]
-    assert list(dict.fromkeys(cited)) == list(range(1, len(methods.references) + 1))
-    assert "fine (3 iterations at most): a greedy diffeomorphic map" in methods.text
-    assert "1 member weighed nothing" in methods.text
-    assert not any("STAPLE" in reference or "N4" in reference for reference, _ in methods.references)
-
-
-def test_methods_follow_the_configuration() -> None:
-    atlas = {"participants": ["1"], "fusion": "staple"}
-    methods = methods_of(
-        targets=["template", "atlas"], atlas=atlas, qc={"rule": "none"}, prepare={"n4": True}
-    )
-    text = " ".join(reference for reference, _ in methods.references)
-    assert "STAPLE" in text
-    assert "N4ITK" in text
-    assert "Huber" not in text
-    assert "all members weighed the same" in methods.text

@@ -11,6 +11,8 @@ import pandas as pd
 from regcore.qc.outliers import member_keys
 
 Verdict = Literal["pass", "look", "fail", "none"]
+FEWEST = 6
+"""Members below which a correlation over them is not judged."""
 
 
 @dataclass(frozen=True)
@@ -200,15 +202,79 @@ def check_weights(qc: pd.DataFrame | None) -> Check:
 
 
 def check_outliers(outliers: pd.DataFrame | None, members: int) -> Check:
-    """Whether any member stands far from the cohort."""
-    flagged = [] if outliers is None or outliers.empty else sorted(set(outliers["member"]))
-    of_all = f" of {members}" if members else ""
+    """Whether anything stands far from the rest of its stage.
+
+    Parameters
+    ----------
+    outliers : DataFrame, optional
+        `member` and `stage` of everything that does.
+    members : int
+        Of the cohort; 0 if not known.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"member": ["sub-1", "sub-2_ses-1"], "stage": ["population", "sessions"]})
+    >>> check_outliers(table, 8).found
+    'population: 1 of 8 (sub-1); sessions: 1 (sub-2_ses-1)'
+    """
+    found = []
+    if outliers is not None and not outliers.empty:
+        for stage, rows in outliers.groupby("stage", sort=False):
+            flagged = sorted(set(rows["member"]))
+            # of the other stages the members of the cohort are not the number of all
+            of_all = f" of {members}" if members and stage in ("population", "structures") else ""
+            shown = ", ".join(flagged[:4]) + (" ..." if len(flagged) > 4 else "")
+            found.append(f"{stage}: {len(flagged)}{of_all} ({shown})")
     return Check(
         "No outliers",
-        "pass" if not flagged else "look",
-        "none" if not flagged else f"{len(flagged)}{of_all} members: " + ", ".join(flagged[:4])
-        + (" ..." if len(flagged) > 4 else ""),
-        "none",
-        "No member stands apart from the cohort." if not flagged else
-        "Look at these members first in the mosaic; an outlier can be a failed registration or real anatomy.",
+        "look" if found else "pass",
+        "; ".join(found) or "none",
+        "none in any stage",
+        "Look at these first; an outlier can be a failed registration or real anatomy." if found else
+        "No registration and no member stands apart from the others.",
+    )  # fmt: skip
+
+
+def check_agreement(
+    consistency: pd.DataFrame | None, least_correlation: float = 0.7, most_bias_percent: float = 10.0
+) -> Check:
+    """Whether volumes integrated from Jacobians agree with those of label maps.
+
+    Parameters
+    ----------
+    consistency : DataFrame, optional
+        As `morphometry.volume_agreement` makes it. Structures of fewer than `FEWEST` members say nothing.
+    least_correlation : float
+        Smallest median over the structures of a segmentation; 0.7 is half of the variance.
+    most_bias_percent : float
+        Largest median of the absolute bias.
+
+    Examples
+    --------
+    >>> row = {"segmentation": "own", "members": 9, "correlation": 0.6, "bias_percent": -2.0}
+    >>> check_agreement(pd.DataFrame([row])).found
+    'own: correlation 0.60, bias 2.0 %'
+    """
+    name = "Jacobians agree with labels"
+    if consistency is None or consistency.empty:
+        return Check(name, "none", "no labels on the template", "-", "Nothing to judge.")
+    known = consistency[(consistency["members"] >= FEWEST) & consistency["correlation"].notna()]
+    if known.empty:
+        return Check(name, "none", f"fewer than {FEWEST} members with labels", "-", "Nothing to judge.")
+    medians = known.assign(bias=known["bias_percent"].abs()).groupby("segmentation", sort=False)
+    table = medians[["correlation", "bias"]].median()
+    passed = bool(
+        (table["correlation"] >= least_correlation).all() and (table["bias"] <= most_bias_percent).all()
+    )
+    return Check(
+        name,
+        "pass" if passed else "look",
+        "; ".join(
+            f"{kind}: correlation {correlation:.2f}, bias {bias:.1f} %"
+            for kind, correlation, bias in table.itertuples()
+        ),
+        f"medians over structures: correlation at least {least_correlation:g}, bias at most "
+        f"{most_bias_percent:g} %",
+        "The transforms change volumes as the labels do." if passed else
+        "Jacobians say something else than labels: see Agreement before trusting either.",
     )  # fmt: skip

@@ -20,7 +20,7 @@ class Methods:
     Parameters
     ----------
     text : str
-        Plain text; ``[1]`` points at the first reference.
+        Plain text, an empty line between paragraphs; ``[1]`` points at the first reference.
     references : sequence of (str, str)
         Reference and its DOI.
     """
@@ -70,7 +70,7 @@ class ReportData:
         What other rooms add, shown before the outliers.
     variance : Image, optional
         Variance of the intensities over members, on the grid of the last template.
-    volumes, jacobians, overlap, registrations : DataFrame, optional
+    volumes, jacobians, overlap, registrations, consistency : DataFrame, optional
         The tables of the study.
     validation : DataFrame, optional
         A row an atlas, fusion method and structure: how well the other atlases label it.
@@ -104,6 +104,7 @@ class ReportData:
     validation: pd.DataFrame | None = None
     fusion: str | None = None
     registrations: pd.DataFrame | None = None
+    consistency: pd.DataFrame | None = None
     qc: pd.DataFrame | None = None
     threshold: float = THRESHOLD
     overrides: Sequence[Mapping[str, object]] = ()

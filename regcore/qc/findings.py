@@ -9,20 +9,26 @@ from regcore.qc.data import ReportData
 from regcore.qc.weights import MEASURES
 
 STRUCTURE = ("structure", "name", "label_name", "label", "index")
+SHOWN = ("population", "structures")
+"""Stages in which an outlier is a member that can be seen on the template."""
 VOLUME = ("volume_mm3", "volume")
 RELATIVE = ("relative_mean", "mean_relative", "rel_mean", "log_jacobian_relative_mean", "mean_rel")
 ABSOLUTE = ("absolute_mean", "mean_absolute", "abs_mean", "log_jacobian_absolute_mean", "mean_abs")
 
 
 def find_outliers(data: ReportData) -> pd.DataFrame:
-    """Outlying members: of the registrations, and those with many outlying structures."""
-    columns = ["member", "measure", "value", "median", "score"]
+    """Outlying registrations of every stage, and members with many outlying structures.
+
+    Returns
+    -------
+    DataFrame
+        Columns `member`, `stage`, `moving` (another image, if it is one), `measure`, `value`, `median`,
+        `score`.
+    """
+    columns = ["member", "stage", "moving", "measure", "value", "median", "score"]
     parts = []
-    if data.registrations is not None and not data.registrations.empty:
-        frame = data.registrations
-        if "stage" in frame:
-            frame = frame[frame["stage"] == frame["stage"].iloc[-1]]
-        parts.append(outliers.measure_outliers(frame, MEASURES))
+    if data.registrations is not None:
+        parts += [_outlying(name, frame) for name, frame in _stages(data.registrations)]
     for title, frame_of, value in (
         ("volume", data.volumes, VOLUME),
         ("relative Jacobian", data.jacobians, RELATIVE),
@@ -40,6 +46,7 @@ def find_outliers(data: ReportData) -> pd.DataFrame:
         rows = pd.DataFrame(
             {
                 "member": counts.index[many],
+                "stage": "structures",
                 "measure": f"structures with an outlying {title}",
                 "value": counts.to_numpy()[many],
                 "median": float(counts.median()),
@@ -48,7 +55,33 @@ def find_outliers(data: ReportData) -> pd.DataFrame:
         )
         parts.append(rows)
     kept = [part for part in parts if not part.empty]
-    return pd.concat(kept, ignore_index=True) if kept else pd.DataFrame(columns=columns)
+    return (
+        pd.concat(kept, ignore_index=True).reindex(columns=columns) if kept else pd.DataFrame(columns=columns)
+    )
+
+
+def _stages(registrations: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """Registrations of every stage that results are made with; iterations of a template only lead there."""
+    frame = registrations
+    if "iteration" in frame and frame["iteration"].isna().any():
+        frame = frame[frame["iteration"].isna()]
+    if "stage" not in frame:
+        return [(SHOWN[0], frame)] if len(frame) else []
+    groups = {str(name): group for name, group in frame.groupby("stage", sort=False)}
+    # the members on the template first
+    return sorted(groups.items(), key=lambda each: each[0] != SHOWN[0])
+
+
+def _outlying(stage: str, frame: pd.DataFrame) -> pd.DataFrame:
+    keys = outliers.member_keys(frame).to_numpy()
+    moving = frame["moving"].to_numpy() if "moving" in frame else keys
+    # an image can be registered to several in one stage: rows are told apart by their place
+    found = outliers.measure_outliers(frame.assign(key=range(len(frame))), MEASURES)
+    places = found["member"].astype(int).to_numpy()
+    found["member"] = keys[places]
+    found.insert(1, "stage", stage)
+    found.insert(2, "moving", [None if moving[at] == keys[at] else moving[at] for at in places])
+    return found
 
 
 def chosen_fusion(data: ReportData) -> pd.DataFrame:

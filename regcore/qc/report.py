@@ -14,6 +14,7 @@ from markupsafe import Markup
 from regcore.qc import checks
 from regcore.qc.data import Methods, ReportData
 from regcore.qc.findings import (
+    SHOWN,
     STRUCTURE,
     accuracy_summary,
     chosen_fusion,
@@ -67,10 +68,11 @@ def build_report(data: ReportData) -> str:
         *checks.check_registrations(data.registrations),
         checks.check_outliers(flagged, count),
         checks.check_weights(data.qc),
+        checks.check_agreement(data.consistency),
         checks.check_quarantine(data.quarantine, count),
     ]
     judged = judged_members(data)
-    viewer = viewer_of(data, judged, set(flagged["member"]))
+    viewer = viewer_of(data, judged, set(flagged.loc[flagged["stage"].isin(SHOWN), "member"]))
     plots = viewer.plots | {
         f"{section.name}-plot-{index}": plot_json(plot, f"{section.name}-plot-{index}")
         for section in every_section(data.sections)

@@ -10,6 +10,7 @@ from regcore.image import Image
 from regcore.qc.cohort_plots import influence_figure
 from regcore.qc.figures import template_figure
 from regcore.qc.html import number
+from regcore.qc.interactive import histogram_plot
 from regcore.qc.planes import Convention
 from regcore.qc.plots import structure_figure
 from regcore.qc.section import Section
@@ -97,6 +98,25 @@ def sessions_section(sessions: pd.DataFrame, propagation: pd.DataFrame | None) -
         ],
         pictures=pictures,
         tables=tables,
+    )
+
+
+def accumulated_section(accumulated: pd.DataFrame, histograms: pd.DataFrame, what: str) -> Section:
+    """How maps that were added up over sessions, such as doses, are spread over structures."""
+    shown = (
+        f"Cumulative volume histograms of the accumulated {what}, a panel a structure, a line a participant"
+    )
+    return Section(
+        "accumulated",
+        f"Accumulated {what}",
+        [
+            f"How much of a structure has at least so much of the {what} that was added up over the sessions "
+            "on the template of each participant. A line is a participant: one apart from the others is a "
+            "true difference, or a session that was registered wrongly. The structures with the largest "
+            "values are shown; all are in histograms.tsv."
+        ],
+        plots={shown: histogram_plot(histograms, what)} if (histograms["volume_share"] > 0).any() else {},
+        tables={f"Accumulated {what} by structure": accumulated},
     )
 
 

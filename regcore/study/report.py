@@ -21,6 +21,7 @@ from regcore.qc.planes import Convention
 from regcore.qc.report import build_report
 from regcore.qc.section import Section
 from regcore.qc.sections import (
+    accumulated_section,
     agreement_section,
     asymmetry_section,
     influence_section,
@@ -33,12 +34,11 @@ from regcore.registration.presets import preset_names
 from regcore.study.config import Study
 from regcore.study.gather import STATE, TEMPLATE
 from regcore.study.manifest import usable
-from regcore.study.methods import describe_methods
+from regcore.study.methods import describe_methods, libraries_of
 from regcore.study.outputs import Layout
 from regcore.study.stratify import Stratum
 from regcore.study.weighing import QC
 
-LIBRARIES = ("numpy", "scipy", "numba", "nibabel", "pandas", "snakemake")
 OUTPUTS = (
     ("tpl-{name}/", "template, foreground mask, variance, sharpened copy, bias certificate"),
     ("sub-*/anat/*_xfm.h5", "transforms to and from the template (ITK composite)"),
@@ -97,14 +97,14 @@ def make_report(
         extra["convergence_threshold_mm"] = study.template.stop_mm
         shown.append(("published", read_image(layout.template_image)))
     tables = {file.stem: read_table(file) for file in sorted(layout.tables.glob("*.tsv"))}
-    for name in ("convergence", "volumes", "jacobians", "overlap", "registrations", "runtime"):
+    for name in ("convergence", "volumes", "jacobians", "overlap", "registrations", "runtime", "consistency"):
         extra[name] = tables.get(name)
     if "atlas_validation" in tables:
         extra["validation"], extra["fusion"] = tables["atlas_validation"], study.atlas.fusion
     versions = {
         "regcore": __version__,
         "Python": platform.python_version(),
-        **{name: metadata.version(name) for name in LIBRARIES},
+        **{name: metadata.version(name) for name in libraries_of(study)},
     }
     members = [
         (key, (folder / entry["sheet"]).read_bytes())
@@ -130,12 +130,26 @@ def make_report(
         threshold=study.qc.threshold,
         overrides=overrides,
         presets=preset_names(),
-        methods=describe_methods(study, len(members) or len(covariates), excluded, versions),
+        methods=describe_methods(
+            study,
+            len(members) or len(covariates),
+            excluded,
+            versions,
+            sessions=_sessions_in(tables),
+            labelled="jacobians" in tables,
+            overrides=overrides,
+        ),
         outputs=pd.DataFrame(outputs, columns=["path", "description"]),
         convention=convention,
         disk_gb=(disk_space(layout.results) / 1e9, disk_mb / 1e3),
         sections=_sections(
-            tables, [_design(name, layout) for name in statistics], conditional, template, mask, convention
+            tables,
+            [_design(name, layout) for name in statistics],
+            conditional,
+            template,
+            mask,
+            convention,
+            str(study.sessions.accumulate),
         ),
         **extra,
     )
@@ -149,8 +163,9 @@ def _sections(
     template: Image | None,
     mask: Image | None,
     convention: Convention,
+    what: str,
 ) -> list[Section]:
-    """What only some studies have."""
+    """What only some studies have; `what` is the name of the maps that are added up over sessions."""
     known = {name: table for name, table in tables.items() if not table.empty}
     found = []
     if strata:
@@ -161,11 +176,19 @@ def _sections(
         found.append(asymmetry_section(known["asymmetry"]))
     if "sessions" in known:
         found.append(sessions_section(known["sessions"], known.get("propagation")))
+    if "accumulated" in known:
+        found.append(accumulated_section(known["accumulated"], known["histograms"], what))
     if "consistency" in known:
         found.append(agreement_section(known["volumes"], known["jacobians"], known["consistency"]))
     if designs:
         found.append(statistics_section(designs, template, mask, convention))
     return found
+
+
+def _sessions_in(tables: Mapping[str, pd.DataFrame]) -> int:
+    """How many sessions took part, where those of a participant are one member."""
+    keys = ["participant_id", "session_id"]
+    return len(tables["sessions"][keys].drop_duplicates()) if "sessions" in tables else 0
 
 
 def _design(name: str, layout: Layout) -> DesignShown:

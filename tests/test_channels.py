@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from regcore.errors import InputError
+from regcore.groupwise import mirror
 from regcore.image import Image
 from regcore.io.cohort import Member, read_cohort
 from regcore.io.nifti import read_image, write_image
@@ -16,17 +17,25 @@ from regcore.io.tables import read_json, read_table
 from regcore.space import Grid
 from regcore.study.config import Study
 from regcore.study.gather import gather_template
+from regcore.study.given import given_template, hold_template, publish_given, start_batch
 from regcore.study.manifest import read_manifest
-from regcore.study.outputs import Layout
+from regcore.study.outputs import Layout, find_given, sidecar
 from regcore.study.population import population_batch
 from regcore.study.prepare import prepare_batch
 from regcore.study.publish import publish_template
 from regcore.study.quarantine import list_quarantine
-from regcore.study.settings import ChannelSettings, PopulationSettings, PrepareSettings, TemplateStage
+from regcore.study.settings import (
+    ChannelSettings,
+    DatasetSettings,
+    PopulationSettings,
+    PrepareSettings,
+    TemplateStage,
+)
 from regcore.study.template import centre_batch, register_batch, template_grid
 
 SIZE = 32
 DEFORMABLE = {"metric": "lncc", "radius": 2, "shrink": [2, 1], "iterations": [20, 15]}
+MATCHED = {"T2w": ChannelSettings(1.0, "lncc")}
 STAGES: list[dict[str, Any]] = [
     {"name": "rigid", "linear": [{"model": "rigid", "shrink": [2], "iterations": [10], "rotations_deg": 0}]},
     {"name": "fine", "repeats": 2, "deformable": DEFORMABLE},
@@ -105,24 +114,27 @@ def write_pair(folder: Path, number: int) -> Member:
     return Member(str(number), None, files[0], channels={"T2w": files[1]} if number < 3 else {})
 
 
-def build(root: Path, channels: dict[str, ChannelSettings]) -> Layout:
+def stages() -> tuple[TemplateStage, ...]:
+    study = Study.from_dict({"cohort": {"source": "cohort.tsv"}, "template": {"stages": STAGES}})
+    return study.template.iterations
+
+
+def build(root: Path, channels: dict[str, ChannelSettings], symmetric: bool = False) -> Layout:
     """The template of three members with both images and one without the second."""
     layout = Layout(root / "results")
     members = [write_pair(root, number) for number in range(4)]
     prepared = [root / "prepared" / member.key for member in members]
     for member, folder in zip(members, prepared, strict=True):
         prepare_batch([member], folder, PrepareSettings())
-    template_grid(prepared, root / "grid.json", None)
+    template_grid(prepared, root / "grid.json", None, symmetric)
     registered, template = root / "register" / "00", root / "template" / "00"
     centre_batch(prepared, root / "grid.json", registered)
-    gather_template([registered], [], template, 0, "centre", False, 0.01)
-    study = Study.from_dict({"cohort": {"source": "cohort.tsv"}, "template": {"stages": STAGES}})
-    for number, stage in enumerate(study.template.iterations, start=1):
-        assert isinstance(stage, TemplateStage)
+    gather_template([registered], [], template, 0, "centre", True, 0.01, symmetric)
+    for number, stage in enumerate(stages(), start=1):
         before, last = registered, template
         registered, template = root / f"register/{number:02d}", root / f"template/{number:02d}"
         register_batch(prepared, before, last, registered, stage, channels)
-        gather_template([registered], [last], template, number, stage.name, False, 0.01)
+        gather_template([registered], [last], template, number, stage.name, True, 0.01, symmetric)
     population = root / "population"
     population_batch(prepared, registered, template, None, population, layout, {}, None, PopulationSettings())
     files = {
@@ -132,8 +144,13 @@ def build(root: Path, channels: dict[str, ChannelSettings]) -> Layout:
         "sharpened": layout.of_template("desc-sharpened_T1w.nii.gz"),
         "certificate": layout.of_template("desc-bias_certificate.json"),
     }
-    publish_template([population], template, files, layout)
+    publish_template([population], template, files, layout, symmetric=symmetric)
     return layout
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory: pytest.TempPathFactory) -> Layout:
+    return build(tmp_path_factory.mktemp("together"), MATCHED)
 
 
 def spread(layout: Layout) -> float:
@@ -142,9 +159,13 @@ def spread(layout: Layout) -> float:
     return float(np.sqrt(variance.mean()))
 
 
-def test_second_image_guides_the_registration(tmp_path: Path) -> None:
+def is_symmetric(file: Path) -> bool:
+    image = read_image(file)
+    return np.array_equal(image.data, mirror(image).data)
+
+
+def test_second_image_guides_the_registration(together: Layout, tmp_path: Path) -> None:
     """What only the second image shows is matched if it is a channel; either way it gets a template."""
-    together = build(tmp_path / "together", {"T2w": ChannelSettings(1.0, "lncc")})
     alone = build(tmp_path / "alone", {})
     assert spread(together) < 0.6 * spread(alone)
     template = read_image(together.of_template("T2w.nii.gz"))
@@ -153,11 +174,57 @@ def test_second_image_guides_the_registration(tmp_path: Path) -> None:
     assert about["Description"] == "Average of 3 members that have this image"
     assert read_json(together.of_template("T1w.json"))["Description"].startswith("Average of 4 members")
     # a member without the second image is registered by the first
-    anat = tmp_path / "together" / "results" / "sub-3" / "anat"
-    assert (anat / "sub-3_space-Study_desc-preproc_T1w.nii.gz").exists()
-    assert not (anat / "sub-3_space-Study_desc-preproc_T2w.nii.gz").exists()
-    warped = read_image(tmp_path / "together/results/sub-0/anat/sub-0_space-Study_desc-preproc_T2w.nii.gz")
-    assert np.corrcoef(warped.data.ravel(), template.data.ravel())[0, 1] > 0.97
+    warped = "space-Study_desc-preproc_T2w.nii.gz"
+    assert together.warped("sub-3").exists()
+    assert not together.member("sub-3", warped).exists()
+    first = read_image(together.member("sub-0", warped))
+    assert np.corrcoef(first.data.ravel(), template.data.ravel())[0, 1] > 0.97
+
+
+def test_second_image_of_a_symmetric_template(together: Layout, tmp_path: Path) -> None:
+    """Both template and target, to the last bit; those of a template that is not symmetric are not."""
+    for layout, symmetric in ((build(tmp_path, MATCHED, symmetric=True), True), (together, False)):
+        target = layout.results.parent / "template" / "03" / "target_channel_T2w.nii"
+        for file in (target, *map(layout.of_template, ("T2w.nii.gz", "desc-variance_T2w.nii.gz"))):
+            assert is_symmetric(file) == symmetric, file
+        assert read_json(layout.of_template("T2w.json"))["Symmetric"] == symmetric
+        assert read_image(layout.of_template("T2w.nii.gz")).data.max() > 0.5
+
+
+def test_second_image_of_a_frozen_template(together: Layout, tmp_path: Path) -> None:
+    """A newcomer, alone in its study, is matched to the template's own second image, which stays as it is."""
+    files = find_given(together.results / "tpl-Study", "T1w", "template.frozen", ["T2w"])
+    prepared = [tmp_path / "prepared"]
+    prepare_batch([write_pair(tmp_path, 2)], prepared[0], PrepareSettings())
+    registered, template, grid = tmp_path / "r0", tmp_path / "t0", tmp_path / "grid.json"
+    given_template(files, grid, template, True)
+    start_batch(prepared, template, grid, registered, {}, [])
+    for number, stage in enumerate(stages()[:2], start=1):
+        before, last = registered, template
+        registered, template = tmp_path / f"r{number}", tmp_path / f"t{number}"
+        register_batch(prepared, before, last, registered, stage, MATCHED)
+        hold_template([registered], last, template, number, stage.name, True)
+    layout, population = Layout(tmp_path / "results"), tmp_path / "population"
+    population_batch(prepared, registered, template, None, population, layout, {}, None, PopulationSettings())
+    publish_given([population], template, files, layout, DatasetSettings())
+    ours, theirs = (each.of_template("T2w.nii.gz") for each in (layout, together))
+    assert ours.read_bytes() == theirs.read_bytes()
+    assert layout.of_template("desc-variance_T2w.nii.gz").exists()
+    warped = layout.member("sub-2", "space-Study_desc-preproc_T2w.nii.gz")
+    reference = read_json(sidecar(warped))["SpatialReference"]
+    assert (layout.results / reference.removeprefix("bids::")).is_file()
+    # the blob lay 2 mm from that of the template, which only the second image shows
+    assert np.abs(blob_of(warped) - blob_of(theirs)).max() < 0.7
+    assert np.abs(blob_of(prepared[0] / "sub-2_T2w_image.nii.gz") - blob_of(theirs)).max() > 1.5
+
+
+def blob_of(file: Path) -> Any:
+    """World coordinates of the middle of the blob."""
+    image = read_image(file)
+    bright = np.clip(image.data - 0.7, 0, None)
+    return image.grid.to_world(
+        (np.indices(bright.shape).reshape(3, -1) @ bright.ravel())[None] / bright.sum()
+    )
 
 
 def test_a_bad_second_image_is_left_out(tmp_path: Path) -> None:

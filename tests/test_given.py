@@ -16,7 +16,14 @@ from regcore.registration import RegistrationSettings
 from regcore.space import Grid
 from regcore.study.config import Study
 from regcore.study.gather import gather_template
-from regcore.study.given import given_template, hold_template, publish_given, read_given, start_batch
+from regcore.study.given import (
+    given_template,
+    hold_template,
+    publish_given,
+    read_given,
+    read_given_channels,
+    start_batch,
+)
 from regcore.study.manifest import read_manifest, write_manifest
 from regcore.study.outputs import Layout, find_given, known_transform, sidecar
 from regcore.study.population import population_batch
@@ -138,6 +145,24 @@ def test_template_from_elsewhere(tmp_path: Path) -> None:
     image, mask = read_given(files)
     assert image.data.max() == 1
     assert mask.data.sum() == 1000
+    # its further images come to the scale of the members and to its grid
+    coarse = Grid((10, 10, 10), np.diag([2.0, 2.0, 2.0, 1.0]))
+    write_image(folder / "tpl-MNI_res-01_PD.nii.gz", Image(data[::2, ::2, ::2], coarse))
+    files = find_given(folder, "T1w", "template.frozen", ["PD"])
+    ((name, channel),) = read_given_channels(files, mask)
+    assert (name, channel.grid.matches(grid)) == ("PD", True)
+    assert channel.data.max() == 1
+    away = np.eye(4)
+    away[:3, 3] = 500
+    write_image(files["PD"], Image(data, Grid(grid.shape, away)))
+    with pytest.raises(InputError, match="expected an image that lies where the template does"):
+        list(read_given_channels(files, mask))
+    missing = (
+        r"config cohort.channels: expected an image tpl-MNI_res-01_T2w.nii.gz in template.start .*tpl-MNI to "
+        "match T2w with, found none: add it there, or leave T2w out of cohort.channels"
+    )
+    with pytest.raises(InputError, match=missing):
+        find_given(folder, "T1w", "template.start", ["PD", "T2w"])
     with pytest.raises(InputError, match=r"expected an image tpl-MNI_res-01_T2w.nii.gz, found none"):
         find_given(folder, "T2w", "template.frozen")
     with pytest.raises(InputError, match=r"config template.start: expected a folder tpl-<Name>"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,12 @@ from regcore.io.tables import read_json, read_table
 from regcore.labels import dice
 from regcore.space import Grid
 from regcore.study.config import Study
-from regcore.study.followup import measure_sessions, propagate_labels, with_changes
+from regcore.study.followup import baseline_of, measure_sessions, propagate_labels, with_changes
 from regcore.study.gather import gather_template
 from regcore.study.integrity import move_aside
 from regcore.study.manifest import read_manifest
-from regcore.study.outputs import Layout
+from regcore.study.outputs import Layout, sidecar
+from regcore.study.overrides import NO_OVERRIDES, Override
 from regcore.study.population import population_batch
 from regcore.study.prepare import prepare_batch
 from regcore.study.regions import SubjectLabels
@@ -33,7 +34,11 @@ from tests.longitudinal import COARSE, CONFIG, GROWING, GROWTH, RIGID, pose, sur
 
 
 def build(
-    root: Path, subject: str, stems: Sequence[Path], stages: Sequence[dict[str, Any]]
+    root: Path,
+    subject: str,
+    stems: Sequence[Path],
+    stages: Sequence[dict[str, Any]],
+    overrides: Mapping[str, Override] = NO_OVERRIDES,
 ) -> tuple[Visits, list[Path], dict[str, str]]:
     """The template of a subject from the images of its sessions, by the functions that the jobs call."""
     layout = Layout(root / "results", "subject", "T1w", f"sub-{subject}")
@@ -48,12 +53,12 @@ def build(
         prepare_batch([member], folder, PrepareSettings())
     template_grid(prepared, root / "grid.json", None, subject=True)
     registered, template = root / "register" / "00" / "all", root / "template" / "00"
-    centre_batch(prepared, root / "grid.json", registered, subject=True)
+    centre_batch(prepared, root / "grid.json", registered, subject=True, overrides=overrides)
     gather_template([registered], [], template, 0, "centre", False, 0.1, subject=True)
     for number, stage in enumerate(settings.iterations, start=1):
         before, last = registered, template
         registered, template = root / f"register/{number:02d}/all", root / f"template/{number:02d}"
-        register_batch(prepared, before, last, registered, stage)
+        register_batch(prepared, before, last, registered, stage, overrides=overrides)
         gather_template(
             [registered], [last], template, number, stage.name, False, settings.stop_mm, subject=True
         )
@@ -162,6 +167,50 @@ def test_all_sessions_vote_for_labels(followed: tuple[Visits, Path, dict[str, st
     # each from the two others
     assert set(frame["member"]) == set(visits.sessions)
     assert set(frame["sources"]) == {2}
+
+
+def test_an_excluded_session_is_no_baseline(
+    grown: tuple[Path, list[Path], list[Affine]], tmp_path: Path
+) -> None:
+    """The first session is excluded: change counts from the second, which gives the labels too."""
+    excluded = {"sub-x_ses-1": Override("exclude")}
+    visits, prepared, labels = build(tmp_path, "x", grown[1], [COARSE, RIGID], excluded)
+    assert visits.sessions == ("sub-x_ses-1", "sub-x_ses-2", "sub-x_ses-3")
+    layout, subject = Layout(tmp_path / "results"), visits.folder / "sub-x_labels.nii.gz"
+    assert np.array_equal(
+        read_labels(subject).data, read_labels(visits.within.warped_labels("sub-x_ses-2")).data
+    )
+    own = given({"sub-x": str(subject)} | labels, layout)
+    changes = {}
+    for wanted in ("first", "1", "ses-3"):
+        measure_sessions(visits, own, None, tmp_path / wanted, wanted)
+        frame = read_table(tmp_path / wanted / "sessions.tsv").query("segmentation == 'own' and label == 2")
+        changes[wanted] = frame.set_index("member")["own_volume_change_percent"].to_numpy()
+        assert set(frame["baseline_session_id"].dropna()) == {"first": {"ses-2"}, "ses-3": {"ses-3"}}.get(
+            wanted, set()
+        )
+    # volumes 1, 1.2 and 1.4: the excluded session is measured, but nothing is measured from it
+    assert changes["first"] == pytest.approx([-16.7, 0, 16.7], abs=4)
+    assert changes["ses-3"] == pytest.approx([-28.6, -14.3, 0], abs=4)
+    assert np.isnan(changes["1"]).all()
+    for labels_from, sources in (("first", "ses-2"), ("all", "ses-2, sub-x_ses-3")):
+        propagate_labels(visits, given(labels, layout), prepared, tmp_path / labels_from, labels_from)
+        about = read_json(sidecar(layout.propagated("sub-x_ses-1")))["Description"]
+        assert about == f"Labels carried from sub-x_{sources}"
+
+
+def test_a_session_that_could_not_be_used_is_no_baseline(
+    grown: tuple[Path, list[Path], list[Affine]], tmp_path: Path
+) -> None:
+    bad = tmp_path / "bad"
+    write_image(f"{bad}.nii.gz", Image(np.zeros((16, 16, 16), np.float32), Grid((16, 16, 16), np.eye(4))))
+    (tmp_path / "bad_dseg.nii.gz").write_bytes(Path(f"{grown[1][0]}_dseg.nii.gz").read_bytes())
+    visits, prepared, labels = build(tmp_path, "x", [bad, *grown[1][1:]], [RIGID])
+    assert [baseline_of(visits, wanted) for wanted in ("first", "ses-1", "3")] == [
+        "sub-x_ses-2", None, "sub-x_ses-3",
+    ]  # fmt: skip
+    propagate_labels(visits, given(labels, Layout(tmp_path)), prepared, tmp_path / "out", "first")
+    assert set(read_table(tmp_path / "out" / "propagation.tsv")["member"]) == {"sub-x_ses-3"}
 
 
 def test_change_needs_its_baseline() -> None:

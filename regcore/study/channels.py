@@ -7,12 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from regcore.groupwise import PartialSum, average, combine, deviation, partial_sum, sharpen
+from regcore.groupwise import (
+    PartialSum,
+    average,
+    combine,
+    deviation,
+    partial_sum,
+    sharpen,
+    symmetrise,
+    symmetrise_sum,
+)
 from regcore.image import Image
-from regcore.io.arrays import read_arrays, write_arrays
+from regcore.io.arrays import link_file, read_arrays, write_arrays
 from regcore.io.nifti import read_image, write_image
 from regcore.preprocess import is_stripped
 from regcore.registration.similarity import Channel
@@ -89,49 +99,85 @@ class ChannelSums:
             write_arrays(folder / f"{PREFIX}{name}.npz", part.to_arrays())
 
 
-def read_sums(folders: Sequence[Path]) -> dict[str, PartialSum]:
-    """Sums over all batches, by name in their order, as far as any member has such an image."""
+def read_sums(folders: Sequence[Path], symmetric: bool = False) -> dict[str, PartialSum]:
+    """Sums over all batches, by name in their order, as far as any member has such an image.
+
+    With `symmetric`, of all members and their mirrors.
+    """
     total: dict[str, PartialSum] = {}
     for folder in folders:
         for file in sorted(folder.glob(f"{PREFIX}*.npz")):
             part = PartialSum.from_arrays(read_arrays(file))
             name = file.stem.removeprefix(PREFIX)
             total[name] = combine([total[name], part]) if name in total else part
-    return dict(sorted(total.items()))
+    return {name: symmetrise_sum(part) if symmetric else part for name, part in sorted(total.items())}
 
 
-def gather_channels(registered: Sequence[Path], update: Transform, output: Path, sharpen_copy: bool) -> None:
+def gather_channels(
+    registered: Sequence[Path], update: Transform, output: Path, sharpen_copy: bool, symmetric: bool = False
+) -> None:
     """Average the further images of all batches and move the averages as the first one's moves."""
-    for name, partial in read_sums(registered).items():
+    for name, partial in read_sums(registered, symmetric).items():
         template = resample(average(partial), partial.grid, update)
-        write_image(target_file(output, name), sharpen(template) if sharpen_copy else template)
+        # the update is symmetric but for its last digits
+        write_target(output, name, symmetrise(template) if symmetric else template, sharpen_copy)
 
 
-def publish_channel_templates(population: Sequence[Path], layout: Layout) -> dict[str, Image]:
-    """Publish the average of every further image with its variance; returns the averages by name."""
-    found = {}
-    for name, partial in read_sums(population).items():
-        image, spread = average(partial), deviation(partial)
-        write_image(layout.of_template(f"{name}.nii.gz"), image, decimals=5)
-        write_image(
-            layout.of_template(f"desc-variance_{name}.nii.gz"),
-            Image(np.square(spread.data), spread.grid),
-            decimals=6,
-        )
-        common = {
-            "SpatialReference": layout.uri(layout.of_template(f"{name}.nii.gz")),
-            "SkullStripped": is_stripped(image),
-        }
+def write_target(output: Path, name: str, template: Image, sharpen_copy: bool) -> None:
+    """Write what the next iteration registers the images of this name to."""
+    write_image(target_file(output, name), sharpen(template) if sharpen_copy else template)
+
+
+def keep_targets(previous: Path, output: Path) -> None:
+    """Register the further images of the next iteration to what those of the last one were registered to."""
+    for file in sorted(previous.glob(target_file(previous, "*").name)):
+        link_file(file, output / file.name)
+
+
+def publish_channel_templates(population: Sequence[Path], layout: Layout, symmetric: bool = False) -> None:
+    """Publish the average of every further image with its variance."""
+    for name, partial in read_sums(population, symmetric).items():
+        image, file = average(partial), layout.of_template(f"{name}.nii.gz")
+        common = {"SpatialReference": layout.uri(file), "SkullStripped": is_stripped(image)}
+        write_image(file, image, decimals=5)
         describe(
-            layout.of_template(f"{name}.nii.gz"),
+            file,
             f"Average of {partial.count} members that have this image",
             **common,
             Units="normalised: foreground median 0.5",
+            Symmetric=symmetric,
         )
-        spread_file = layout.of_template(f"desc-variance_{name}.nii.gz")
-        describe(spread_file, "Variance of the intensity over these members", **common)
-        found[name] = image
-    return found
+        _publish_variance(layout, name, partial, common)
+
+
+def publish_given_channels(population: Sequence[Path], layout: Layout, files: Mapping[str, Path]) -> None:
+    """Publish the further images of a frozen template as they are, and how those of its members vary.
+
+    Parameters
+    ----------
+    population : sequence of Path
+        Folders of all batches.
+    layout : Layout
+    files : mapping
+        The template's images by name.
+    """
+    sums = read_sums(population)
+    for name, given in files.items():
+        image, file = read_image(given), layout.of_template(f"{name}.nii.gz")
+        common = {"SpatialReference": layout.uri(file), "SkullStripped": is_stripped(image)}
+        count = sums[name].count if name in sums else 0
+        write_image(file, image)
+        describe(
+            file, f"Frozen template; {count} members that have this image were registered to it", **common
+        )
+        if name in sums:
+            _publish_variance(layout, name, sums[name], common)
+
+
+def _publish_variance(layout: Layout, name: str, partial: PartialSum, common: Mapping[str, Any]) -> None:
+    file, spread = layout.of_template(f"desc-variance_{name}.nii.gz"), deviation(partial)
+    write_image(file, Image(np.square(spread.data), spread.grid), decimals=6)
+    describe(file, f"Variance of the intensity over {partial.count} members that have this image", **common)
 
 
 def publish_warped_channels(layout: Layout, key: str, warped: Mapping[str, Image]) -> None:

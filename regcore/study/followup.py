@@ -50,9 +50,11 @@ def propagate_labels(
         Folder for the table and the manifest; the labels are published.
     labels_from : str
         ``first``: own labels of the first session that has any go to all others; ``all``: each session gets
-        the majority of the labels of all others. What the atlases give the subject goes to every session.
+        the majority of the labels of all others. Those of a session that weighs nothing in the subject's
+        template go nowhere. What the atlases give the subject goes to every session.
     """
     own = dict(visits.labels(labels.own))
+    trusted = [key for key in own if key in visits.counting]
     fused = labels.fused(visits.subject)
     images = located(prepared)
     frames = []
@@ -62,7 +64,7 @@ def propagate_labels(
         folder, entry = images[session]
         grid = read_grid(folder / entry["image"])
         back = visits.from_subject(session)
-        sources = [key for key in (list(own)[:1] if labels_from == "first" else own) if key != session]
+        sources = [key for key in (trusted[:1] if labels_from == "first" else trusted) if key != session]
         if sources:
             carried = [
                 resample(own[key], grid, Chain((visits.to_subject(key), back)), "label") for key in sources
@@ -118,13 +120,13 @@ def measure_sessions(
     output : Path
         Folder for the table and the manifest.
     baseline : str
-        ``first`` usable session, or the identifier of a session.
+        As `baseline_of` takes it.
     """
     if not visits.sessions:
         write_manifest(output, {visits.subject: visits.entry})
         return
     chained = {} if population is None else dict(usable(population))
-    regions = labels.regions(visits)
+    regions, start = labels.regions(visits), baseline_of(visits, baseline)
     own = {session: _volumes(image) for session, image in visits.labels(labels.own)}
     rows: list[dict[str, Any]] = []
     for session in visits.sessions:
@@ -138,7 +140,7 @@ def measure_sessions(
                 rows.append(
                     {
                         "member": session,
-                        "baseline": baseline_of(visits, baseline),
+                        "baseline": start,
                         "segmentation": kind,
                         "label": label,
                         "structure": known.get(label, f"label-{label}"),
@@ -154,10 +156,21 @@ def measure_sessions(
 
 
 def baseline_of(visits: Visits, wanted: str) -> str | None:
-    """Key of the session that change is measured from: the first that is usable, or the one asked for."""
-    if wanted == "first":
-        return visits.sessions[0]
-    return next((key for key in visits.sessions if key.endswith(f"_ses-{wanted.removeprefix('ses-')}")), None)
+    """Key of the session that change is measured from, among those that count in the subject's template.
+
+    Parameters
+    ----------
+    visits : Visits
+    wanted : str
+        ``first`` of them, or the identifier of a session.
+
+    Returns
+    -------
+    str or None
+        None where the subject has no such session, or it could not be used, or weighs nothing.
+    """
+    named = f"_ses-{wanted.removeprefix('ses-')}"
+    return next((key for key in visits.counting if wanted == "first" or key.endswith(named)), None)
 
 
 def with_changes(frame: pd.DataFrame) -> pd.DataFrame:

@@ -119,7 +119,7 @@ def gather_template(
     write_image(output / TEMPLATE, template)
     write_image(output / "target.nii", sharpen(template) if sharpen_copy else template)
     write_transform(output / "update.h5", update, partial.grid)
-    gather_channels(registered, update, output, sharpen_copy)
+    gather_channels(registered, update, output, sharpen_copy, symmetric)
     write_json(output / STATE, {"rows": rows, "stopped": stopped})
     seal_folder(output)
 

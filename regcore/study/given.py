@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from regcore.errors import InputError
 from regcore.groupwise import (
     PartialSum,
     bias_certificate,
@@ -23,7 +24,13 @@ from regcore.io.nifti import read_image, read_mask, write_image
 from regcore.io.tables import read_json, write_json
 from regcore.preprocess import foreground_mask, normalise_intensity
 from regcore.resample import resample
-from regcore.study.channels import ChannelSums, gather_channels, read_channels
+from regcore.study.channels import (
+    ChannelSums,
+    keep_targets,
+    publish_given_channels,
+    read_channels,
+    write_target,
+)
 from regcore.study.dataset import cohorts, template_description
 from regcore.study.gather import JUDGING, STATE, TEMPLATE, read_partials
 from regcore.study.integrity import seal_folder, verify_folder
@@ -49,9 +56,37 @@ def read_given(files: Mapping[str, Path]) -> tuple[Image, Image]:
     """
     image = read_image(files["image"])
     mask = read_mask(files["mask"]) if "mask" in files else foreground_mask(image)
-    if image.data.min() < OURS[0] or image.data.max() > OURS[1]:
-        image = normalise_intensity(image, mask)
-    return image, mask
+    return _scaled(image, mask), mask
+
+
+def given_channels(files: Mapping[str, Path]) -> dict[str, Path]:
+    """The further images among the files of a given template, by name."""
+    return {name: file for name, file in files.items() if name not in ("image", "mask")}
+
+
+def read_given_channels(files: Mapping[str, Path], mask: Image) -> Iterator[tuple[str, Image]]:
+    """Names and further images of a given template, on the scale of the members and the grid of its mask.
+
+    Raises
+    ------
+    InputError
+        If an image shows nothing where the template lies.
+    """
+    for name, file in given_channels(files).items():
+        image = read_image(file)
+        inside = resample(mask, image.grid, None, "label")
+        if not inside.data.any():
+            raise InputError(
+                f"{file}: expected an image that lies where the template does, found it elsewhere"
+            )
+        # as for members: a mask that is given holds for all images, otherwise each has its own
+        image = _scaled(image, inside if "mask" in files else foreground_mask(image))
+        yield name, image if image.grid.matches(mask.grid) else resample(image, mask.grid)
+
+
+def _scaled(image: Image, mask: Image) -> Image:
+    ours = image.data.min() >= OURS[0] and image.data.max() <= OURS[1]
+    return image if ours else normalise_intensity(image, mask)
 
 
 def given_template(
@@ -76,6 +111,8 @@ def given_template(
     image = symmetrise(image) if symmetric else image
     write_json(grid_file, grid_to_dict(image.grid) | {"centre": foreground_box(mask)[2]})
     _write_state(output, image, sharpen_copy, [])
+    for name, channel in read_given_channels(files, mask):
+        write_target(output, name, symmetrise(channel) if symmetric else channel, sharpen_copy)
     judge_members(output / QC, [], {"stage": "given"}, JUDGING)
     seal_folder(output)
 
@@ -175,7 +212,7 @@ def hold_template(
     row = convergence_row(iteration, stage, template, template, partial, identity(), similarities)
     rows = [*read_json(previous / STATE)["rows"], row | {"passed_through": False}]
     _write_state(output, template, sharpen_copy, rows)
-    gather_channels(registered, identity(), output, sharpen_copy)
+    keep_targets(previous, output)
     about = {"iteration": iteration, "stage": stage}
     judge_members(output / QC, [(key, entry) for _, key, entry in members], about, quality)
     seal_folder(output)
@@ -233,6 +270,7 @@ def publish_given(
     write_image(published["mask"], mask)
     sources = [layout.reference]
     describe(published["mask"], "Foreground of the template", **common, Type="ROI", Sources=sources)
+    publish_given_channels(population, layout, given_channels(files))
     found = bias_certificate(partial, mask)
     displacement, stretch = found["mean_displacement_rms_mm"], found["mean_log_affine_rms_mm"]
     write_json(

@@ -211,8 +211,8 @@ def resolution(grid: Grid) -> str:
     return f"{' x '.join(f'{size:.4g}' for size in grid.spacing)} mm"
 
 
-def find_given(folder: Path, suffix: str, key: str) -> dict[str, Path]:
-    """Image and, where there is one, foreground mask of a published template.
+def find_given(folder: Path, suffix: str, key: str, channels: Iterable[str] = ()) -> dict[str, Path]:
+    """Images and, where there is one, foreground mask of a published template.
 
     Parameters
     ----------
@@ -222,11 +222,13 @@ def find_given(folder: Path, suffix: str, key: str) -> dict[str, Path]:
         Of the image, such as ``T1w``.
     key : str
         Key of the configuration that names the folder.
+    channels : iterable of str
+        Suffixes of the further images that members are matched by.
 
     Returns
     -------
     dict
-        `image`, `mask`.
+        `image`, `mask`, and each further image by its suffix.
 
     Raises
     ------
@@ -246,7 +248,14 @@ def find_given(folder: Path, suffix: str, key: str) -> dict[str, Path]:
         raise InputError(f"config {key}: expected an image tpl-{name}_res-01_{suffix}.nii.gz, found none")
     stem = images[0].name.removesuffix(f"{suffix}.nii.gz")
     mask = folder / f"{stem}desc-foreground_mask.nii.gz"
-    return {"image": images[0]} | ({"mask": mask} if mask.is_file() else {})
+    further = {channel: folder / f"{stem}{channel}.nii.gz" for channel in channels}
+    for channel, image in further.items():
+        if not image.is_file():
+            raise InputError(
+                f"config cohort.channels: expected an image {image.name} in {key} {folder} to match "
+                f"{channel} with, found none: add it there, or leave {channel} out of cohort.channels"
+            )
+    return {"image": images[0]} | ({"mask": mask} if mask.is_file() else {}) | further
 
 
 def known_transform(folder: Path, suffix: str, key: str) -> Path | None:

@@ -108,7 +108,7 @@ def publish_template(
     sources = [layout.reference]
     describe(files["mask"], "Foreground of the template", **common, Type="ROI", Sources=sources)
     write_json(files["certificate"], certificate)
-    publish_channel_templates(population, layout)
+    publish_channel_templates(population, layout, symmetric)
     # last: whoever finds the description finds everything else
     if "description" in files:
         text = template_description(layout.template, partial.count, image, about or DatasetSettings(), strata)

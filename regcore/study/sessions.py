@@ -75,6 +75,12 @@ class Visits:
         return cls(subject, entry, good_keys, prepared, within)
 
     @property
+    def counting(self) -> tuple[str, ...]:
+        """Those of the sessions that weigh something in the subject's template."""
+        known = self.entry.get("sessions", {})
+        return tuple(key for key in self.sessions if counts(known.get(key, {})))
+
+    @property
     def grid(self) -> Grid:
         """Of the subject's template."""
         return grid_from_dict(self.entry["grid"])
@@ -110,6 +116,11 @@ class Visits:
                     LOGGER.warning("%s: labels left out: %s", session, unnamed(error, files[session]))
 
 
+def counts(entry: Entry) -> bool:
+    """Whether a session that went through weighs anything; an only one, of which nothing is said, does."""
+    return bool(entry.get("weight", 1.0) > 0)
+
+
 def subject_template(
     subject: str,
     sessions: Path,
@@ -137,6 +148,7 @@ def subject_template(
         Names of the files in the subject's space.
     labels_from : str
         ``first``: the labels are those of the first session that has any; ``all``: the majority of all.
+        A session that weighs nothing has no say.
     names : str or None
         Table with the names of the labels.
     """
@@ -151,7 +163,7 @@ def subject_template(
     maps = [
         read_labels(within.warped_labels(key))
         for key in keys
-        if known[key]["status"] == "ok" and known[key].get("labels")
+        if known[key]["status"] == "ok" and known[key].get("labels") and counts(known[key])
     ]
     if maps:
         labels = maps[0] if labels_from == "first" else majority_vote(maps)[0]

@@ -52,11 +52,12 @@ class TemplatePlan(CohortPlan):
 
     @cached_property
     def given(self) -> dict[str, Path]:
-        """Image and mask of a template that is given; empty where one is built from nothing."""
-        template = self.study.template
+        """Images and mask of a template that is given; empty where one is built from nothing."""
+        template, cohort = self.study.template, self.study.cohort
         if template.given is None or not self.uses_template:
             return {}
-        return find_given(Path(template.given[1]), self.study.cohort.suffix, f"template.{template.given[0]}")
+        key, folder = template.given
+        return find_given(Path(folder), cohort.suffix, f"template.{key}", cohort.channels)
 
     @property
     def held_iterations(self) -> list[str]:

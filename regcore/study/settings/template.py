@@ -94,11 +94,11 @@ class SessionsSettings(TemplateSettings):
     order_by : str, optional
         Column of the cohort's table (a date, an age) that orders the sessions; their identifiers if None.
     baseline : str
-        ``first`` of the usable sessions of each subject, or the identifier of a session; subjects without
-        that session have no baseline.
+        ``first`` of the sessions of each subject that weigh something in its template, or the identifier
+        of a session; subjects in whom it is missing, not usable or excluded have no baseline.
     labels_from : str
         Whose own labels are carried to the other sessions of a subject: those of the ``first`` session that
-        has any, or the majority of ``all``.
+        has any, or the majority of ``all``; never those of a session that weighs nothing.
     accumulate : str, optional
         Column of the cohort's table with a map of each session, such as a dose, to be added up.
     accumulation : str

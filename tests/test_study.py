@@ -170,6 +170,7 @@ def test_plan_of_atlases_from_a_table(table: Path) -> None:
     atlases.write_text("atlas_id\timage\tlabels\nA\t1.nii\t2.nii\n")
     plan = plan_of(table, targets=["atlas"], atlas={"table": str(atlases)})
     assert plan.atlas_prepared(["sub-03"]) == ["prepared/sub-03", "library/atlas-A"]
+    assert plan.image_by_member()["atlas-A"] == str(table.parent / "1.nii")
     atlases.write_text("atlas_id\timage\tlabels\nA\t1.nii\tnone.nii\n")
     with pytest.raises(InputError, match="row 2 labels: expected a file"):
         plan_of(table, targets=["atlas"], atlas={"table": str(atlases)})

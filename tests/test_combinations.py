@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -13,8 +13,12 @@ import pytest
 from regcore.io.nifti import read_image
 from regcore.io.pseudonyms import pseudonym, read_secret
 from regcore.io.tables import read_table
+from tests.browsing import look_through
 from tests.longitudinal import COARSE, RIGID, pose, write_cohort, write_session
 from tests.workflows import snakemake
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 REAL_NAME = re.compile(r"sub-[abcde](?![A-Za-z0-9])|[/ ][abcde](1|2|10)?(_dseg|_dose)?\.nii")
 TEXTS = (".tsv", ".json", ".html", ".log", ".label", ".txt", ".md")
@@ -73,6 +77,13 @@ def test_no_output_names_a_participant(built: Path) -> None:
             assert shown is None, (file, shown)
     set_aside = read_table(results / "quarantine.tsv").iloc[0]
     assert (set_aside["participant_id"], set_aside["stage"]) == (alias(built, "b"), "accumulate")
+
+
+@pytest.mark.slow
+def test_the_report_opens_in_a_browser(built: Path, browser: Browser) -> None:
+    members = [alias(built, name) for name in "abcde"]
+    sections = ["sessions", "strata", "influence", "statistics", "jacobians", "quarantine"]
+    look_through(browser, built / "results" / "report.html", members, sections)
 
 
 @pytest.mark.slow

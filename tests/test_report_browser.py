@@ -19,6 +19,7 @@ from regcore.qc.weights import outlier_weights, reason_of, score_members
 from regcore.registration.presets import preset_names
 from regcore.space import Grid
 from regcore.study.overrides import read_overrides
+from tests.browsing import opened
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -94,25 +95,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def page(browser: Browser, report: Path) -> Iterator[Page]:
-    """The page, loaded and drawn; fails at the end if anything was fetched or went wrong."""
-    opened = browser.new_page(viewport={"width": 1440, "height": 900})
-    problems: list[str] = []
-    opened.on(
-        "console", lambda line: problems.append(line.text) if line.type in ("error", "warning") else None
-    )
-    opened.on("pageerror", lambda error: problems.append(str(error)))
-    opened.on("dialog", lambda dialog: problems.append(f"dialog {dialog.message}"))
-    opened.on("request", lambda request: check_address(request.url, report, problems))
-    opened.goto(report.as_uri())
-    opened.wait_for_selector("html[data-ready=yes]")
-    yield opened
-    opened.close(run_before_unload=False)
-    assert problems == []
-
-
-def check_address(address: str, report: Path, problems: list[str]) -> None:
-    if not address.startswith(("data:", "blob:")) and address.split("#")[0] != report.as_uri():
-        problems.append(f"fetched {address[:100]}")
+    with opened(browser, report) as found:
+        yield found
 
 
 def first_column(page: Page) -> list[str]:

@@ -15,29 +15,22 @@ from regcore.errors import InputError
 from regcore.image import Image
 from regcore.io.cohort import Member
 from regcore.io.itk import read_transform
-from regcore.io.label_tables import read_label_table
 from regcore.io.nifti import read_image, read_labels, write_image
 from regcore.io.tables import read_json, write_json
-from regcore.labels import dice
 from regcore.registration import RegistrationSettings
 from regcore.space import Grid
-from regcore.study.atlases import Atlas
-from regcore.study.carry import Places, carry, through_template
 from regcore.study.config import Study
 from regcore.study.gather import gather_template
 from regcore.study.integrity import seal_folder
 from regcore.study.manifest import good, read_manifest, set_aside, write_manifest
-from regcore.study.outputs import Layout
 from regcore.study.plan import Plan
 from regcore.study.prepare import prepare_batch
 from regcore.study.quarantine import check_strict, list_quarantine
-from regcore.study.settings import AtlasSettings, PrepareSettings, TemplateStage
+from regcore.study.settings import PrepareSettings, TemplateStage
 from regcore.study.template import PASSED, centre_batch, register_batch, template_grid
-from regcore.transforms import Affine, Chain, Displacement
 
 ROOT = Path(__file__).parents[1]
 STAGES = {"stages": [{"name": "affine", "repeats": 2, "linear": [{}]}]}
-QUICK = {"linear": [], "deformable": {"shrink": [2, 1], "iterations": [2, 2]}}
 SOURCE = {"cohort": {"source": "cohort.tsv"}, "template": STAGES}
 
 
@@ -177,6 +170,7 @@ def test_plan_of_atlases_from_a_table(table: Path) -> None:
     atlases.write_text("atlas_id\timage\tlabels\nA\t1.nii\t2.nii\n")
     plan = plan_of(table, targets=["atlas"], atlas={"table": str(atlases)})
     assert plan.atlas_prepared(["sub-03"]) == ["prepared/sub-03", "library/atlas-A"]
+    assert plan.image_by_member()["atlas-A"] == str(table.parent / "1.nii")
     atlases.write_text("atlas_id\timage\tlabels\nA\t1.nii\tnone.nii\n")
     with pytest.raises(InputError, match="row 2 labels: expected a file"):
         plan_of(table, targets=["atlas"], atlas={"table": str(atlases)})
@@ -254,49 +248,6 @@ def test_priors_are_published(finished: Path) -> None:
     labels = read_labels(f"{stem}_dseg.nii.gz")
     for volume, label in enumerate((1, 2)):
         assert (labels.data[probabilities[..., volume] == 1] == label).all()
-
-
-def test_labels_come_with_tables(finished: Path) -> None:
-    for image in finished.rglob("*_dseg.nii.gz"):
-        table = read_label_table(image.with_name(image.name.replace(".nii.gz", ".tsv")))
-        assert list(table.names) == list(table.colours) == [1, 2], image
-        snap = image.with_name(image.name.replace(".nii.gz", ".label")).read_text().splitlines()
-        assert snap[-1].endswith('1  1  1    "label-2"')
-
-
-def test_labels_pass_through_a_template_library(finished: Path) -> None:
-    work, keys = finished / "work", ("sub-1", "sub-2", "sub-3")
-    places = Places.of(
-        Layout(finished),
-        [work / "prepared" / key for key in keys],
-        [work / "population" / "all"],
-        [work / "template_library" / "sub-3"],
-    )
-    settings = AtlasSettings(route="template_library", registration=RegistrationSettings.from_dict(QUICK))
-    labels = finished.parent / "1_dseg.nii.gz"
-    atlases = [Atlas("sub-1", finished.parent / "1.nii.gz", labels, True)]
-    found = carry("sub-2", places.image("sub-2"), atlases, places, settings)
-    assert found.sources == ["sub-1"]
-    assert found.registrations[0]["atlas"] == "sub-3"
-    assert dice(found.labels[0], read_labels(finished.parent / "2_dseg.nii.gz"))[1] > 0.7
-    # a member of the library itself needs no second step
-    own = carry("sub-3", places.image("sub-3"), atlases, places, settings)
-    assert own.registrations[0]["atlas"] == "sub-1"
-    with pytest.raises(InputError, match="expected at least one usable atlas"):
-        carry("sub-1", places.image("sub-1"), atlases, places, settings)
-
-
-def test_through_template() -> None:
-    grid = Grid((12, 12, 12), np.eye(4))
-    bump = np.zeros((12, 12, 12, 3), np.float32)
-    bump[4:8, 4:8, 4:8, 0] = 0.5
-    atlas = Chain((Affine.from_parameters(translation=(2, 0, 0)), Displacement(bump, grid)))
-    member = Chain((Displacement(-bump, grid), Affine.from_parameters(translation=(0, 1, 0))))
-    found = through_template(atlas, member, grid)
-    points = grid.to_world(np.argwhere(np.ones((12, 12, 12))))
-    assert np.abs(found(points) - atlas(member(points))).max() < 1e-4
-    # the displacement holds no part of the affines
-    assert np.abs(found.transforms[0].matrix[:3, 3] - (2, 1, 0)).max() < 1e-9
 
 
 def test_bad_images_are_set_aside(tmp_path: Path) -> None:

@@ -9,13 +9,17 @@ import sys
 import time
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
 
 from regcore.io.nifti import read_image
+from tests.browsing import look_through
 from tests.workflows import ROOT, arguments, config_for, digests, planned, snakemake, write_cohort
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 pytest.importorskip("snakemake", reason="the workflow needs the extra 'workflow'")
 
@@ -97,6 +101,12 @@ def test_study_publishes_everything(study: Path) -> None:
 
 
 @pytest.mark.slow
+def test_the_report_opens_in_a_browser(study: Path, browser: Browser) -> None:
+    sections = ["template", "convergence", "registrations", "volumes", "overlap", "accuracy", "quarantine"]
+    look_through(browser, study / "results" / "report.html", ["sub-a", "sub-b", "sub-e"], sections)
+
+
+@pytest.mark.slow
 def test_second_run_does_nothing(study: Path) -> None:
     found = snakemake(study, config_for(study), "--cores", "1", "--dry-run")
     assert "Nothing to be done" in found.stderr + found.stdout
@@ -152,9 +162,12 @@ def test_snakemake_makes_its_own_report(study: Path) -> None:
     found = snakemake(study, config_for(study), "--report", "snakemake.zip")
     assert found.returncode == 0, found.stderr[-3000:]
     with zipfile.ZipFile(study / "snakemake.zip") as archive:
-        names = archive.namelist()
+        inside = {Path(name).name: archive.read(name) for name in archive.namelist() if "/data/" in name}
         page = archive.read("snakemake/report.html").decode()
-    assert any(name.endswith("qc.tsv") for name in names)
+    for name in ("report.html", "quarantine.tsv", "qc.tsv", "tables/volumes.tsv", "tables/overlap.tsv"):
+        published = study / "results" / name
+        assert inside[published.name] == published.read_bytes(), name
+        assert published.name in page
     assert "Groupwise registration of a population of images" in page
 
 

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from regcore.io.nifti import read_image
-from tests.workflows import config_for, labels_of, snakemake, write_cohort
+from regcore.io.nifti import read_image, read_labels
+from regcore.io.tables import read_json
+from tests.workflows import config_for, labels_of, snakemake, write_cohort, write_head
 
 pytest.importorskip("snakemake", reason="the workflow needs the extra 'workflow'")
 
@@ -32,29 +33,76 @@ def test_pairwise(study: Path, tmp_path: Path) -> None:
     assert (registrations["similarity_after"] > registrations["similarity_before"]).all()
 
 
-@pytest.mark.slow
-def test_frozen_template_takes_another_member(study: Path, tmp_path: Path) -> None:
-    """Members that were in it keep their transforms to the last bit; the newcomer alone is registered."""
+@pytest.fixture(scope="module")
+def frozen(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a study on the old template: with a newcomer, and a table of two atlases, one of them bad."""
+    folder = tmp_path_factory.mktemp("frozen")
     for name in ("a", "b", "e"):
-        (tmp_path / f"{name}.nii.gz").write_bytes((study / f"{name}.nii.gz").read_bytes())
-        labels_of(tmp_path / f"{name}.nii.gz").write_bytes(labels_of(study / f"{name}.nii.gz").read_bytes())
-    write_cohort(tmp_path, ["a", "b", "e", "f"])
-    config = config_for(tmp_path, targets=["template", "population", "tables"])
+        (folder / f"{name}.nii.gz").write_bytes((study / f"{name}.nii.gz").read_bytes())
+        labels_of(folder / f"{name}.nii.gz").write_bytes(labels_of(study / f"{name}.nii.gz").read_bytes())
+    write_cohort(folder, ["a", "b", "e", "f"])
+    write_head(folder / "one.nii.gz", 20)
+    (folder / "bad.nii.gz").write_bytes(b"not an image")
+    rows = ("One\tone.nii.gz\tone_dseg.nii.gz", "Bad\tbad.nii.gz\tone_dseg.nii.gz")
+    (folder / "atlases.tsv").write_text("\n".join(["atlas_id\timage\tlabels", *rows]) + "\n")
+    config = config_for(folder, targets=["template", "population", "atlas", "tables"])
     config["template"]["frozen"] = str(study / "results" / "tpl-Tiny")
-    found = snakemake(tmp_path, config)
+    config["atlas"] = {
+        "table": str(folder / "atlases.tsv"),
+        "route": "template_library",
+        "template_library": ["e"],
+        "library_registration": {
+            "linear": [{"shrink": [2], "iterations": [20], "rotations_deg": 0}],
+            "deformable": {"shrink": [2, 1], "iterations": [10, 5]},
+        },
+        "validation": [],
+    }
+    found = snakemake(folder, config)
     assert found.returncode == 0, found.stderr[-3000:]
-    old, new = study / "results", tmp_path / "results"
+    return folder
+
+
+@pytest.mark.slow
+def test_frozen_template_takes_another_member(study: Path, frozen: Path) -> None:
+    """Members that were in it keep their transforms to the last bit; the newcomer alone is registered."""
+    old, new = study / "results", frozen / "results"
     for file in (
         "tpl-Tiny/tpl-Tiny_res-01_T1w.nii.gz",
         *(f"sub-{name}/anat/sub-{name}_from-T1w_to-Tiny_mode-image_xfm.h5" for name in "abe"),
     ):
         assert (new / file).read_bytes() == (old / file).read_bytes(), file
     registrations = pd.read_csv(new / "tables" / "registrations.tsv", sep="\t")
-    built = registrations[registrations["stage"] != "population"]
+    built = registrations[registrations["stage"].isin(["affine", "deformable"])]
     assert set(built["participant_id"]) == {"sub-f"}
-    after = registrations.set_index("participant_id")["similarity_after"]
-    assert after["sub-f"].iloc[-1] > 0.9
+    after = registrations[registrations["stage"] == "population"].set_index("participant_id")
+    assert after["similarity_after"]["sub-f"] > 0.9
     assert not (new / "tables" / "influence.tsv").exists()
+
+
+@pytest.mark.slow
+def test_atlases_of_a_table_label_members_through_a_template_library(frozen: Path) -> None:
+    results = frozen / "results"
+    quarantine = pd.read_csv(results / "quarantine.tsv", sep="\t")
+    assert quarantine[["participant_id", "stage"]].to_numpy().tolist() == [["atlas-Bad", "atlas"]]
+    assert quarantine["image"].tolist() == [str(frozen / "bad.nii.gz")]
+    overlap = pd.read_csv(results / "tables" / "overlap.tsv", sep="\t")
+    assert overlap.groupby("participant_id")["label"].apply(list).to_dict() == {
+        f"sub-{name}": [1, 2] for name in "abef"
+    }
+    assert overlap["dice"].min() > 0.7
+    assert overlap["dice"].mean() > 0.8
+    registrations = pd.read_csv(results / "tables" / "registrations.tsv", sep="\t")
+    ways = registrations[registrations["stage"].isin(["template_library", "atlas"])]
+    assert ways[["fixed", "moving"]].to_numpy().tolist() == [
+        ["sub-e", "atlas-One"], ["sub-a", "sub-e"], ["sub-b", "sub-e"], ["sub-e", "atlas-One"],
+        ["sub-f", "sub-e"],
+    ]  # fmt: skip
+    for key in ("sub-a", "sub-f"):
+        about = read_json(results / key / "anat" / f"{key}_atlas-Cohort_dseg.json")
+        assert about["Sources"] == ["atlas-One"]
+    stem = results / "tpl-Tiny" / "tpl-Tiny_atlas-Cohort_res-01"
+    assert read_json(Path(f"{stem}_probseg.json"))["Sources"] == ["atlas-One"]
+    assert np.unique(read_labels(f"{stem}_dseg.nii.gz").data).tolist() == [0, 1, 2]
 
 
 @pytest.fixture(scope="module")

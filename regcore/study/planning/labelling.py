@@ -84,6 +84,11 @@ class LabellingPlan(CohortPlan):
         """Label files of the atlases."""
         return self.outside(atlas.labels for atlas in self.atlases)
 
+    def image_by_member(self) -> dict[str, str]:
+        """The same with the atlases from the table."""
+        atlases = {each.key: each.key if self.aliases else os.fspath(each.image) for each in self.library}
+        return super().image_by_member() | atlases
+
     def library_atlas(self, key: str) -> Atlas:
         """An atlas from the table."""
         return next(atlas for atlas in self.library if atlas.key == key)

@@ -1,5 +1,7 @@
 """Registration recovers what is known, refuses what cannot work, and is the same on any number of threads."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.optimize import linprog
@@ -180,6 +182,34 @@ def test_outside_the_masks_nothing_counts():
         moving_mask=Image(mask, grid),
     )
     assert np.abs(result.forward(grid.corners()) - grid.corners()).max() < 1.0
+
+
+@pytest.mark.parametrize("stage", ["linear", "deformable"])
+def test_what_lies_beyond_a_cut_image_is_background_or_ignored(stage):
+    grid = Grid((48, 44, 40), OBLIQUE)
+    whole = textured()
+    planes = 26
+    cut = Image(whole[:planes].copy(), grid.crop((0, 0, 0), (planes, 44, 40)))
+    turned = Affine.from_parameters(translation=(3, -2, 1), rotation=(0.05, -0.08, 0.1), centre=grid.centre)
+    truth = turned if stage == "linear" else smooth_warp(grid, 4.0)
+    fixed = resample(Image(whole, grid), grid, truth, "cubic")
+    linear = (LinearSettings("rigid", "ncc", initialisation="identity"),)
+    smooth = DeformableSettings(metric="mi", model="displacement", shrink=(2.0, 1.0), iterations=(40, 10))
+    settings = RegistrationSettings(linear, None) if stage == "linear" else RegistrationSettings((), smooth)
+    points = grid.to_world(np.argwhere(fixed.data > 0.1))
+    place = cut.grid.to_voxel(truth(points))[:, 0]
+    # up to five voxels from the cut, on the side that is seen, and on the other
+    sides = (
+        points[(place > planes - 6) & (place < planes - 1)],
+        points[(place > planes) & (place < planes + 5)],
+    )
+    errors = {}
+    for outside in ("background", "ignored"):
+        found = register(fixed, cut, replace(settings, outside=outside)).forward
+        errors[outside] = [np.linalg.norm(found(side) - truth(side), axis=1).mean() for side in sides]
+    for background, ignored in zip(*errors.values(), strict=True):
+        assert ignored < 0.4
+        assert ignored < 0.6 * background, errors
 
 
 def test_folds_are_removed_and_only_near_them():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
+from types import FrameType
 
 import click
 
@@ -14,13 +16,23 @@ from regcore.errors import DamagedFileError, InputError
 from regcore.memory import collect_rarely
 
 BAD_INPUT = 2
-INTERRUPTED = 130
+INTERRUPTED = 128 + signal.SIGINT
+TERMINATED = 128 + signal.SIGTERM
+
+
+class _Terminated(BaseException):
+    """Asked to end, as by a cluster whose time is up; ends every block on the way, as Ctrl-C does."""
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise _Terminated
 
 
 @click.group(
     cls=CommandGroup,
     context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
-    epilog="Exit codes: 0 done, 2 unusable input (one line says which and why), 130 interrupted.",
+    epilog="Exit codes: 0 done, 2 unusable input (one line says which and why), 130 interrupted, 143 "
+    "terminated.",
 )
 @click.version_option(__version__, message="%(prog)s %(version)s", help="Print the version and stop.")
 def app() -> None:
@@ -66,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 done, 1 the system refused (a full disk, say), 2 bad input, 130 interrupted.
+        0 done, 1 the system refused (a full disk, say), 2 bad input, 130 interrupted, 143 terminated.
 
     Examples
     --------
@@ -74,15 +86,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     regcore 0.1.0
     0
     """
-    if arguments is None:
-        collect_rarely()
-    given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    if arguments is not None:
+        return _run(arguments)
+    collect_rarely()
+    signal.signal(signal.SIGTERM, _terminate)
+    code = _run(sys.argv[1:])
+    # nothing is left to clear away: while threads come to their end, a signal ends the process at once
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    return code
+
+
+def _run(arguments: Sequence[str]) -> int:
     try:
-        code = app.main(given, prog_name="regcore", standalone_mode=False)
+        code = app.main(list(arguments) or ["--help"], prog_name="regcore", standalone_mode=False)
     except (InputError, DamagedFileError) as error:
         return _fail(str(error), BAD_INPUT)
     except (click.Abort, KeyboardInterrupt):
         return _fail("interrupted; nothing half-written is left", INTERRUPTED)
+    except _Terminated:
+        return _fail("terminated; nothing half-written is left", TERMINATED)
     except OSError as error:
         return _fail(f"{error.filename or 'system'}: {error.strerror or error}", 1)
     except click.ClickException as error:

@@ -277,7 +277,8 @@ class RegistrationSettings:
         Whether the images are label maps, to be registered label by label, and not intensities.
     outside : {"background", "ignored"}
         What lies beyond the moving image: background, as around a head in air, or nothing that is known, so
-        that it does not count, as around a crop.
+        that it does not count, as around a crop. Windows of lncc and patches of mind about the last
+        voxels inside still reach beyond.
 
     Examples
     --------

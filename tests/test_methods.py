@@ -201,6 +201,8 @@ def test_a_template_is_called_unbiased_only_where_it_is_built() -> None:
     for word in ("unbiased", "at most", "weighted mean", "A stage ended", "next average"):
         assert word not in frozen.text
     assert "in the variance over members" in frozen.text
+    few = methods_of(members=3, **template(frozen="old/tpl-Old", name="Old"))
+    assert "not judged: all members weighed the same in the variance over members." in few.text
     assert not any("Guimond" in reference for reference, _ in frozen.references)
 
 

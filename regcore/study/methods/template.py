@@ -96,8 +96,8 @@ def on_weights(
         few = f"Cohorts of fewer than {count(rule.fewest, 'member')} are not judged"
         rest = ", but for what a person decided" if overrides else ""
         sentences.append(
-            f"{few if judges else 'Registrations decided no weight'}: all members weighed the same in the "
-            f"average{rest}."
+            f"{few if judges else 'Registrations decided no weight'}: all members weighed the same in "
+            f"{'the variance over members' if study.template.frozen else 'the average'}{rest}."
         )
     if overrides:
         sentences.append(_decisions(overrides))

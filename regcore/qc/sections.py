@@ -79,12 +79,12 @@ def asymmetry_section(asymmetry: pd.DataFrame) -> Section:
 
 def sessions_section(sessions: pd.DataFrame, propagation: pd.DataFrame | None) -> Section:
     """How structures change over the sessions of a subject; overlap of labels carried between sessions."""
-    later = sessions[sessions["session_id"] != sessions["baseline_session_id"]]
+    others = sessions[sessions["session_id"] != sessions["baseline_session_id"]]
     change, pictures = "volume_change_percent", {}
-    if later[change].notna().any():
-        shown = "Change of every structure's volume since the baseline, over all later sessions"
+    if others[change].notna().any():
+        shown = "Change of every structure's volume since the baseline, over all other sessions"
         words = "volume change since the baseline (%)"
-        pictures[shown] = structure_figure(later, "structure", change, words, zero=True)
+        pictures[shown] = structure_figure(others, "structure", change, words, zero=True)
     tables = {"Sessions": sessions}
     if propagation is not None:
         tables["Labels carried from the other sessions, with their overlap"] = propagation

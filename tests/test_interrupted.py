@@ -105,9 +105,12 @@ def test_what_an_interrupted_registration_leaves(
     process.send_signal(sent)
     process.wait(60)
     found = content(out)
+    if process.returncode == 0:
+        assert found == undisturbed
+        pytest.skip("busy machine: it was over before it could be interrupted")
     temporary = {name for name in found if name.startswith(".")}
     whole = found.keys() - temporary
-    assert whole < NAMES, "it was over before it was interrupted"
+    assert whole <= NAMES
     assert all(found[name] == undisturbed[name] for name in whole), whole
     code, word = ENDS[sent]
     assert process.returncode == code

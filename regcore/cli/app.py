@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -13,19 +14,13 @@ from regcore import __version__
 from regcore.cli import landmarking, measuring, naming, registering, transforming
 from regcore.cli.options import CommandGroup
 from regcore.errors import DamagedFileError, InputError
+from regcore.io.atomic import discard_unfinished
 from regcore.memory import collect_rarely
 
 BAD_INPUT = 2
 INTERRUPTED = 128 + signal.SIGINT
-TERMINATED = 128 + signal.SIGTERM
-
-
-class _Terminated(BaseException):
-    """Asked to end, as by a cluster whose time is up; ends every block on the way, as Ctrl-C does."""
-
-
-def _terminate(number: int, frame: FrameType | None) -> None:
-    raise _Terminated
+ENDINGS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
+SHOW_CURSOR = "\x1b[?25h\n"
 
 
 @click.group(
@@ -86,31 +81,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     regcore 0.1.0
     0
     """
-    if arguments is not None:
-        return _run(arguments)
-    collect_rarely()
-    signal.signal(signal.SIGTERM, _terminate)
-    code = _run(sys.argv[1:])
-    # nothing is left to clear away: while threads come to their end, a signal ends the process at once
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)
-    return code
-
-
-def _run(arguments: Sequence[str]) -> int:
+    if arguments is None:
+        collect_rarely()
+        for number in ENDINGS:
+            # whoever starts us with a signal ignored, as nohup does, means it
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, _end)
+    given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
-        code = app.main(list(arguments) or ["--help"], prog_name="regcore", standalone_mode=False)
+        code = app.main(given, prog_name="regcore", standalone_mode=False)
     except (InputError, DamagedFileError) as error:
         return _fail(str(error), BAD_INPUT)
     except (click.Abort, KeyboardInterrupt):
         return _fail("interrupted; nothing half-written is left", INTERRUPTED)
-    except _Terminated:
-        return _fail("terminated; nothing half-written is left", TERMINATED)
     except OSError as error:
         return _fail(f"{error.filename or 'system'}: {error.strerror or error}", 1)
     except click.ClickException as error:
         return _fail(f"{error.format_message()} (see --help)", BAD_INPUT)
     return code if isinstance(code, int) else 0
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    """End here and now: of an exception, a library that calls back in its midst makes another, or nothing."""
+    discard_unfinished()
+    start = SHOW_CURSOR if os.isatty(sys.stderr.fileno()) else ""
+    line = f"{start}regcore: {ENDINGS[signal.Signals(number)]}; nothing half-written is left\n"
+    # whatever prints at this moment must not be entered again
+    os.write(sys.stderr.fileno(), line.encode())
+    os._exit(128 + number)
 
 
 def _fail(message: str, code: int) -> int:

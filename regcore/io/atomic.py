@@ -9,6 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+_unfinished: set[Path] = set()
+
+
+def discard_unfinished() -> None:
+    """Remove the temporary files that this process is writing: it is about to end."""
+    for temporary in list(_unfinished):
+        temporary.unlink(missing_ok=True)
+
 
 @contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
@@ -44,6 +52,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     for stale in target.parent.glob(f".{'[0-9a-f]' * 12}.{glob.escape(name)}"):
         stale.unlink(missing_ok=True)
     temporary = target.with_name(f".{secrets.token_hex(6)}.{name}")
+    _unfinished.add(temporary)
     try:
         yield temporary
         try:
@@ -55,3 +64,4 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
                 raise
     finally:
         temporary.unlink(missing_ok=True)
+        _unfinished.discard(temporary)

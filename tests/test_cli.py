@@ -6,7 +6,6 @@ import json
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -54,18 +53,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_help_starts_fast() -> None:
-    seconds = []
-    for _ in range(3):
-        start = time.perf_counter()
-        command = [sys.executable, "-c", "from regcore.cli import main; main(['--help'])"]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        seconds.append(time.perf_counter() - start)
-    assert "jacobian" in done.stdout
-    # 0.4 s on a quiet machine; tests share theirs
-    assert min(seconds) < 1.0
-
-
 def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys; from regcore.cli import main; main(['register', '--help']);"
@@ -74,6 +61,7 @@ def test_help_imports_nothing_heavy() -> None:
         "print([name for name in heavy if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "--preset" in done.stdout
     assert done.stdout.splitlines()[-1] == "[]"
 
 

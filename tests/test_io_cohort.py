@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pandas
@@ -202,12 +201,11 @@ def test_label_name_mistakes(tmp_path, text, message):
         read_label_table(tmp_path / "dseg.tsv")
 
 
-def test_reading_a_cohort_is_cheap(tmp_path):
+def test_reading_a_cohort_opens_no_image_and_loads_little(tmp_path):
     for number in range(300):
         touch(tmp_path / f"sub-{number:05d}/anat/sub-{number:05d}_T1w.nii.gz")
-    start = time.perf_counter()
+    # these are no images at all
     assert len(read_cohort(tmp_path)) == 300
-    assert time.perf_counter() - start < 1.0
     code = "import sys, regcore.io.cohort; print({'numba', 'pandas', 'nibabel', 'h5py'} & set(sys.modules))"
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

@@ -21,6 +21,8 @@ IS_DRAWN = """(each) => Bokeh.documents.some((known) => known.roots().some((root
 def opened(browser: Browser, report: Path) -> Iterator[Page]:
     """The page, loaded and drawn; fails at the end if anything was fetched or went wrong."""
     page = browser.new_page(viewport={"width": 1440, "height": 900})
+    # a machine that is busy with other things needs more than half a minute to draw all plots
+    page.set_default_timeout(180_000)
     problems: list[str] = []
     page.on("console", lambda line: problems.append(line.text) if line.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: problems.append(str(error)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,11 @@ import pytest
 
 from regcore.io.nifti import read_image, read_labels
 from regcore.io.tables import read_json
+from tests.browsing import look_through
 from tests.workflows import config_for, labels_of, snakemake, write_cohort, write_head
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 pytest.importorskip("snakemake", reason="the workflow needs the extra 'workflow'")
 
@@ -138,6 +142,13 @@ def test_rebuild_with_all_that_is_asked_of_a_cohort(rebuilt: Path) -> None:
     report = (results / "report.html").read_text()
     for section in ("Influence of every member", "Conditional templates", "Left and right"):
         assert section in report
+
+
+@pytest.mark.slow
+def test_the_report_opens_in_a_browser(rebuilt: Path, browser: Browser) -> None:
+    sections = ["strata", "influence", "asymmetry", "convergence", "jacobians", "runtime", "provenance"]
+    members = [f"sub-{name}" for name in "abef"]
+    look_through(browser, rebuilt / "results" / "report.html", members, sections)
 
 
 @pytest.mark.slow

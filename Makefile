@@ -77,7 +77,7 @@ demo: demo/config.yaml ## run the whole workflow on 8 made subjects (5 minutes),
 	$(BIN)/python -m regcore.demo compare demo
 	@echo "Report: $(CURDIR)/demo/results/report.html"
 
-test: $(VENV)/installed-test ## run the tests; PYTEST_ARGS=--runslow for the slow ones too
+test: $(VENV)/installed-test ## run the tests; PYTEST_ARGS=--runslow for the slow ones too, --runlong for all
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 validate: $(VENV)/installed-test ## check the demo's results with the BIDS validator

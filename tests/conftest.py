@@ -23,15 +23,18 @@ os.environ["SLURM_CONF"] = os.devnull
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--runslow", action="store_true", help="also run the tests marked slow")
+    parser.addoption("--runlong", action="store_true", help="also run those marked long, and slow")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--runslow") or "slow" in str(config.getoption("-m")):
-        return
-    skip = pytest.mark.skip(reason="slow: run with --runslow")
-    for item in items:
-        if "slow" in item.keywords:
-            item.add_marker(skip)
+    asked = str(config.getoption("-m"))
+    runs = {"long": config.getoption("--runlong") or "long" in asked}
+    runs["slow"] = runs["long"] or config.getoption("--runslow") or "slow" in asked
+    for mark, run in runs.items():
+        skip = pytest.mark.skip(reason=f"{mark}: run with --run{mark}")
+        for item in items:
+            if mark in item.keywords and not run:
+                item.add_marker(skip)
 
 
 @pytest.fixture(scope="session")

@@ -128,6 +128,7 @@ def test_jobs_are_spread_over_nodes_and_give_the_same_bits(
     assert {job["Requeue"] for job in ours} == {"0"}
 
 
+@pytest.mark.long
 def test_a_killed_job_is_tried_again(undisturbed: Path, halfway: Path) -> None:
     with Running(halfway, *LOST) as snakemake:
         os.kill(working(halfway)[0], signal.SIGKILL)
@@ -144,6 +145,7 @@ def test_a_node_that_dies(nodes: Cluster, undisturbed: Path, halfway: Path) -> N
     completed(halfway, undisturbed)
 
 
+@pytest.mark.long
 def test_a_killed_daemon_whose_job_lives_on(nodes: Cluster, undisturbed: Path, halfway: Path) -> None:
     """SLURM gives the job up and starts it again elsewhere; the first wakes up afterwards, and writes."""
     with Running(halfway, LOST[0]) as snakemake:
@@ -159,6 +161,7 @@ def test_a_killed_daemon_whose_job_lives_on(nodes: Cluster, undisturbed: Path, h
     completed(halfway, undisturbed)
 
 
+@pytest.mark.long
 def test_a_job_that_takes_too_long_gets_more_time(undisturbed: Path, halfway: Path) -> None:
     minutes = ("--set-resources", f"{RULE}:runtime=attempt")
     with Running(halfway, LOST[0], *minutes) as snakemake:
@@ -178,6 +181,7 @@ def test_a_job_that_takes_too_much_memory_gets_more(undisturbed: Path, halfway: 
     completed(halfway, undisturbed)
 
 
+@pytest.mark.long
 def test_a_killed_snakemake_whose_jobs_live_on(undisturbed: Path, halfway: Path) -> None:
     with Running(halfway) as snakemake:
         working(halfway, 2)
@@ -190,6 +194,7 @@ def test_a_killed_snakemake_whose_jobs_live_on(undisturbed: Path, halfway: Path)
     same(halfway, undisturbed)
 
 
+@pytest.mark.long
 def test_another_executor_with_sbatch_as_its_command(undisturbed: Path, halfway: Path) -> None:
     """As on PBS and Grid Engine; the status command notices that a job was killed."""
     pytest.importorskip("snakemake_executor_plugin_cluster_generic", reason="it is not installed")

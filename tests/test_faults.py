@@ -34,6 +34,7 @@ CONFIG: dict[str, Any] = {
 }
 HOSTILE = "a b;touch PWNED;$(touch PWNED)`touch PWNED`'\"&|<>*?#%~é名"
 ONE_CORE = ("--cores", "1")
+LONG = pytest.mark.long
 
 
 @pytest.fixture(scope="module")
@@ -111,12 +112,18 @@ def truncate(path: Path) -> None:
     ("damage", "damaged", "lost"),
     [
         (flip, "results/work/register/02/b0001/sub-a_xfm.h5", "results/work/population/b0001"),
-        (truncate, "results/work/prepared/sub-b/sub-b_image.nii.gz", "results/work/population/b0001"),
+        pytest.param(
+            truncate,
+            "results/work/prepared/sub-b/sub-b_image.nii.gz",
+            "results/work/population/b0001",
+            marks=LONG,
+        ),
         (flip, "results/work/template/02/template.nii.gz", "results/work/population/b0002"),
-        (
+        pytest.param(
             truncate,
             "results/work/population/b0001/partial_sum.npz.gz",
             "results/tpl-Tiny/template_description.json",
+            marks=LONG,
         ),
         (
             truncate,
@@ -185,7 +192,14 @@ def jobs(folder: Path, rule: str) -> list[int]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rule", ["prepare_batch", "register_batch", "population_batch"])
+@pytest.mark.parametrize(
+    "rule",
+    [
+        pytest.param("prepare_batch", marks=LONG),
+        "register_batch",
+        pytest.param("population_batch", marks=LONG),
+    ],
+)
 def test_a_killed_job(undisturbed: Path, cohort: Path, rule: str) -> None:
     with running(cohort) as process:
         killed = wait_for(lambda: jobs(cohort, rule))

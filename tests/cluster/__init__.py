@@ -72,8 +72,9 @@ def missing() -> str:
     lacking = [name for name in PROGRAMS if shutil.which(name) is None]
     if lacking or not DEFAULT_SETTINGS.is_dir():
         return f"no {', '.join(lacking) or DEFAULT_SETTINGS} here: apt-get install slurm-wlm munge"
-    if subprocess.run([*NAMESPACE, "true"], capture_output=True, check=False).returncode:
-        return "a simulated cluster needs namespaces of processes"
+    mounting = [*NAMESPACE, "mount", "--bind", str(DEFAULT_SETTINGS), str(DEFAULT_SETTINGS)]
+    if subprocess.run(mounting, capture_output=True, check=False).returncode:
+        return "a simulated cluster needs namespaces of processes, and to mount folders in them"
     return ""
 
 

@@ -150,8 +150,7 @@ def register(
         check_output(warped, IMAGE_NAMES, inputs)
 
     from regcore.io.itk import write_transform
-    from regcore.io.nifti import read_image, read_labels, read_mask, write_image
-    from regcore.io.nifti_writer import decimals_of_range
+    from regcore.io.nifti import read_image, read_labels, read_mask, write_interpolated
     from regcore.io.tables import write_json
     from regcore.registration import Channel, label_channels
     from regcore.registration.driver import register as run
@@ -184,8 +183,7 @@ def register(
         write_transform(inverse, result.backward, compression=compress)
     if warped is not None:
         how: Any = "label" if chosen.labels else "linear"
-        image = resample(moving_image, fixed_image.grid, result.forward, how)
-        write_image(warped, image, decimals=decimals_of_range(image.data))
+        write_interpolated(warped, resample(moving_image, fixed_image.grid, result.forward, how))
     write_json(
         sidecar,
         {

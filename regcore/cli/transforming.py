@@ -91,14 +91,13 @@ def apply(
     if reference is None:
         raise InputError("--reference: expected an image whose grid the output takes, found none")
 
-    from regcore.io.nifti import read_grid, read_image, read_labels, write_image
-    from regcore.io.nifti_writer import decimals_of_range
+    from regcore.io.nifti import read_grid, read_image, read_labels, write_interpolated
     from regcore.resample import resample
 
     image = read_labels(source) if labels else read_image(source)
     how: Any = "label" if labels else interpolation.value
     warped = resample(image, read_grid(reference), read_chain(transforms, inverse), how)
-    write_image(output, warped, decimals=decimals_of_range(warped.data))
+    write_interpolated(output, warped)
 
 
 def _apply_to_points(

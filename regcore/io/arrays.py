@@ -13,13 +13,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from isal import igzip, isal_zlib
+from isal import igzip
 
 from regcore.errors import DamagedFileError
 from regcore.io.atomic import atomic_path
+from regcore.io.files import GZIP_ERROR
 
-# the stubs of isal declare the class as an instance
-GZIP_ERROR: Any = isal_zlib.error
 READ_ERRORS: tuple[type[Exception], ...] = (
     OSError,
     ValueError,

@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from isal import igzip
+from isal import igzip, igzip_lib
 
 from regcore.errors import InputError, reason
 from regcore.io.limits import TIGHTEST_PACKING
 
 GZIP_MAGIC = b"\x1f\x8b"
+# the stubs of isal declare the class as an instance
+GZIP_ERROR: Any = igzip_lib.IsalError
 CHUNK_BYTES = 2**20
 # what may stand before the voxels (header extensions) and behind them (padding)
 MOST_EXTENSION_BYTES = 64 * 2**20

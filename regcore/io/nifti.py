@@ -13,20 +13,17 @@ from typing import Any
 import nibabel
 import numpy as np
 import numpy.typing as npt
-from isal import igzip_lib
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 
 from regcore.errors import InputError
 from regcore.image import Image
-from regcore.io.files import existing_file, extension, open_unpacked, read_exactly, unreadable
+from regcore.io.files import GZIP_ERROR, existing_file, extension, open_unpacked, read_exactly, unreadable
 from regcore.io.itk_images import ITK_EXTENSIONS, read_itk, read_itk_header
 from regcore.io.limits import check_announced
-from regcore.io.nifti_writer import NIFTI_EXTENSIONS, stored_values, write_nifti
+from regcore.io.nifti_writer import NIFTI_EXTENSIONS, decimals_of_range, stored_values, write_nifti
 from regcore.space import Grid
 
-# the stubs of isal declare the class as an instance
-GZIP_ERROR: Any = igzip_lib.IsalError
 READ_ERRORS: tuple[type[Exception], ...] = (
     OSError,
     EOFError,
@@ -188,6 +185,12 @@ def write_image(
     path = Path(path)
     data = stored_values(path, image.data, decimals, dtype)
     write_nifti(path, image.grid, data.shape, data.dtype, [data], description=description)
+
+
+def write_interpolated(path: str | os.PathLike[str], image: Image) -> None:
+    """Write an image that was interpolated, rounded to 1e-5 of its range; whole numbers stay as they are."""
+    whole = image.data.dtype.kind != "f"
+    write_image(path, image, decimals=None if whole else decimals_of_range(image.data))
 
 
 def _header(path: Path, block: bytes) -> Any:

@@ -34,6 +34,7 @@ from regcore.study.settings import ChannelSettings
 from regcore.transforms import Transform, identity
 
 PREFIX = "channel_"
+SUMS = ".npz.gz"
 
 
 def read_channels(folder: Path, entry: Entry) -> dict[str, Image]:
@@ -96,7 +97,7 @@ class ChannelSums:
     def write(self, folder: Path) -> None:
         """Write a file an image."""
         for name, part in self.parts.items():
-            write_arrays(folder / f"{PREFIX}{name}.npz", part.to_arrays())
+            write_arrays(folder / f"{PREFIX}{name}{SUMS}", part.to_arrays())
 
 
 def read_sums(folders: Sequence[Path], symmetric: bool = False) -> dict[str, PartialSum]:
@@ -106,9 +107,9 @@ def read_sums(folders: Sequence[Path], symmetric: bool = False) -> dict[str, Par
     """
     total: dict[str, PartialSum] = {}
     for folder in folders:
-        for file in sorted(folder.glob(f"{PREFIX}*.npz")):
+        for file in sorted(folder.glob(f"{PREFIX}*{SUMS}")):
             part = PartialSum.from_arrays(read_arrays(file))
-            name = file.stem.removeprefix(PREFIX)
+            name = file.name.removeprefix(PREFIX).removesuffix(SUMS)
             total[name] = combine([total[name], part]) if name in total else part
     return {name: symmetrise_sum(part) if symmetric else part for name, part in sorted(total.items())}
 

@@ -22,6 +22,11 @@ from regcore.qc.statistics import (
     contrast_figures,
 )
 
+CHANGES = {"volume_change_percent": "transforms", "own_volume_change_percent": "the labels of each session"}
+"""What the change of volumes was measured by."""
+NO_CHANGE_PERCENT = 1e-3
+"""What rounding leaves of a rigid transform and of a moved header is less."""
+
 
 def strata_section(
     strata: Sequence[tuple[str, Image]], mask: Image | None, convention: Convention
@@ -80,11 +85,19 @@ def asymmetry_section(asymmetry: pd.DataFrame) -> Section:
 def sessions_section(sessions: pd.DataFrame, propagation: pd.DataFrame | None) -> Section:
     """How structures change over the sessions of a subject; overlap of labels carried between sessions."""
     others = sessions[sessions["session_id"] != sessions["baseline_session_id"]]
-    change, pictures = "volume_change_percent", {}
-    if others[change].notna().any():
-        shown = "Change of every structure's volume since the baseline, over all other sessions"
-        words = "volume change since the baseline (%)"
-        pictures[shown] = structure_figure(others, "structure", change, words, zero=True)
+    pictures, rigid = {}, []
+    for column, source in CHANGES.items():
+        change = pd.to_numeric(others.get(column, pd.Series(dtype=float)), errors="coerce")
+        if (change.abs() > NO_CHANGE_PERCENT).any():
+            shown = (
+                f"Change of every structure's volume since the baseline, by {source}, over all other sessions"
+            )
+            words = f"change since the baseline, by {source} (%)"
+            pictures[shown] = structure_figure(others, "structure", column, words, zero=True)
+        elif column == "volume_change_percent" and change.notna().any():
+            rigid = [
+                "By the transforms of the sessions no volume changes: within a participant they are rigid."
+            ]
     tables = {"Sessions": sessions}
     if propagation is not None:
         tables["Labels carried from the other sessions, with their overlap"] = propagation
@@ -94,7 +107,8 @@ def sessions_section(sessions: pd.DataFrame, propagation: pd.DataFrame | None) -
         [
             f"{sessions['session_id'].nunique()} sessions by name, of {sessions['participant_id'].nunique()} "
             "subjects. Volumes are those of the subject's template, as the session's transform changes them. "
-            "A ring is a session that changed far more than the others: look at it first."
+            "A ring is a session that changed far more than the others: look at it first.",
+            *rigid,
         ],
         pictures=pictures,
         tables=tables,

@@ -77,7 +77,7 @@ def _options() -> argparse.Namespace:
         choices=list(METHODS),
         default=list(METHODS),
         metavar="METHOD",
-        help=f"of {', '.join(METHODS)} (default: all; ants-full, which takes minutes a pair, on a few)",
+        help=f"of {', '.join(METHODS)} (default: all; ants-full and dipy, minutes a pair, on a few)",
     )
     parser.add_argument("--pairs", type=int, help="only the first so many pairs, or targets")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of every tool")

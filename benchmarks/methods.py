@@ -145,5 +145,6 @@ METHODS = {
             "affine MI (4 stages), then SyN CC, defaults, on masked images",
             "affine MI (4 stages), then SyN CC of radius 2, defaults otherwise",
         ),
+        only={"brains": 3, "hippocampus": 20, "mouse": 3, "lung": 1, "multimodal": 4, "startup": 1},
     ),
 }

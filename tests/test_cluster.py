@@ -48,6 +48,15 @@ def _all_nodes_idle(nodes: Cluster) -> None:
     nodes.wait_until_idle()
 
 
+def test_what_a_job_leaves_behind_ends_with_it(nodes: Cluster, tmp_path: Path) -> None:
+    mark = f"mark-{tmp_path.name}"
+    orphan = f"bash -c 'trap \"\" TERM; while true; do sleep 1; done' {mark} &"
+    script = tmp_path / "job.sh"
+    script.write_text(f"#!/bin/bash\n{orphan}\nsleep 1\n")
+    nodes.ask("sbatch", "--wait", "--chdir", str(tmp_path), str(script))
+    wait_for(lambda: subprocess.run(["pgrep", "-f", mark], check=False).returncode, 60, "its end")
+
+
 @pytest.fixture(scope="module")
 def undisturbed(nodes: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a study of two members that was finished on this machine alone."""

@@ -36,6 +36,7 @@ SlurmdSpoolDir={folder}/%n
 SlurmctldPidFile={folder}/slurmctld.pid
 SlurmdPidFile={folder}/slurmd-%n.pid
 ProctrackType=proctrack/linuxproc
+Epilog={folder}/epilog.sh
 TaskPlugin=task/none
 SwitchType=switch/none
 MpiDefault=none
@@ -57,6 +58,15 @@ JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherFrequency=task=1
 JobAcctGatherParams=OverMemoryKill
 DefMemPerCPU=200
+"""
+EPILOG = """#!/bin/bash
+# an orphan is lost to linuxproc: it lives on where the control groups of a real cluster would end it
+for process in /proc/[0-9]*; do
+    [ "$process" != "/proc/$$" ] || continue
+    grep --quiet --null-data "^SLURM_JOB_ID=$SLURM_JOB_ID$" "$process/environ" || continue
+    kill -KILL "${process#/proc/}"
+done 2> /dev/null
+exit 0
 """
 NODE = (
     "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs={cpus} RealMemory={memory_mb}\n"
@@ -211,6 +221,9 @@ def _write_settings(started: Cluster, cpus: int, memory_mb: int) -> None:
         (started.folder / name).mkdir()
         lines.append(NODE.format(name=name, host=host, port=own, cpus=cpus, memory_mb=memory_mb))
     (started.folder / "slurm.conf").write_text("".join([*lines, PARTITION]))
+    epilog = started.folder / "epilog.sh"
+    epilog.write_text(EPILOG)
+    epilog.chmod(0o755)
 
 
 def _free_ports(count: int) -> list[int]:

@@ -72,7 +72,7 @@ install: $(VENV)/installed ## make .venv with regcore and the workflow in it
 demo/config.yaml: | $(VENV)/installed
 	$(BIN)/python -m regcore.demo make demo
 
-demo: demo/config.yaml ## run the whole workflow on 8 made subjects (5 minutes), compare with the truth
+demo: demo/config.yaml ## run the whole workflow on 8 synthetic subjects (5 minutes), compare with the truth
 	$(BIN)/snakemake --profile profiles/default --configfile demo/config.yaml --cores $(CORES)
 	$(BIN)/python -m regcore.demo compare demo
 	@echo "Report: $(CURDIR)/demo/results/report.html"
@@ -118,7 +118,7 @@ format: $(VENV)/installed-lint ## bring every file into the style that lint chec
 estimate: $(VENV)/installed ## tell what the study CONFIG=study.yaml will take: jobs, core hours, memory, disk
 	$(BIN)/python -m regcore.study.estimate config.yaml $(CONFIG)
 
-bench: $(VENV)/installed-bench ## measure against other tools; needs REGCORE_DATA
+bench: $(VENV)/installed-bench ## measure pairs of images against other tools; needs REGCORE_DATA
 	$(BIN)/python -m benchmarks
 
 clean: ## remove the demo, caches and built files; leaves .venv and your results

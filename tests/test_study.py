@@ -63,10 +63,24 @@ def plan_of(table: Path, **config: Any) -> Plan:
         ({"template": {"stop_mm": 0}}, "config template.stop_mm: expected more than 0, found 0"),
         ({"template": {"name": "my_name"}}, "config template.name: expected letters and digits"),
         (
+            {"template": {"name": "a\n"}},
+            r"config template.name: expected letters and digits, at most 64, found 'a\n'",
+        ),
+        ({"template": {"name": 65 * "a"}}, "config template.name: expected letters and digits, at most 64"),
+        ({"results": "a\n"}, "config results: expected a path of at most 4000 characters"),
+        (
+            {"cohort": {"source": "a", "channels": {"T2\n": {}}}},
+            r"config cohort.channels: expected names of letters and digits, at most 64, found 'T2\n'",
+        ),
+        (
             {"template": {"stages": [{"name": "a", "linear": [{"model": "elastic"}]}]}},
             "config template.stages[0].linear.model: expected one of translation",
         ),
         ({"template": {}}, "config template.stages: expected at least one iteration, found none"),
+        (
+            {"template": {"stages": [{"name": name, "repeats": 50, "linear": [{}]} for name in "ab"]}},
+            "config template.stages: expected at most 99 iterations, found 100",
+        ),
         ({"template": {"stages": [{"name": "a"}]}}, "expected a linear or a deformable registration"),
         (
             {"template": {"stages": [{"name": "a", "linear": [{}]}, {"name": "a", "linear": [{}]}]}},

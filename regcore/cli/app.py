@@ -26,8 +26,8 @@ SHOW_CURSOR = "\x1b[?25h\n"
 @click.group(
     cls=CommandGroup,
     context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
-    epilog="Exit codes: 0 done, 2 unusable input (one line says which and why), 130 interrupted, 143 "
-    "terminated.",
+    epilog="Exit codes: 0 done, 1 the system refused (a full disk, say), 2 unusable input (one line says "
+    "which and why), 130 interrupted, 143 terminated.",
 )
 @click.version_option(__version__, message="%(prog)s %(version)s", help="Print the version and stop.")
 def app() -> None:

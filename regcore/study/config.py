@@ -32,6 +32,9 @@ from regcore.study.settings import (
     read_section,
 )
 
+MOST_ITERATIONS = 99
+"""Of a template: names of folders have two digits for them."""
+
 
 @dataclass(frozen=True)
 class Study:
@@ -153,6 +156,11 @@ class Study:
                 )
             if used and not settings.iterations:
                 raise InputError(f"config {section}.stages: expected at least one iteration, found none")
+            if len(settings.iterations) > MOST_ITERATIONS:
+                raise InputError(
+                    f"config {section}.stages: expected at most {MOST_ITERATIONS} iterations, "
+                    f"found {len(settings.iterations)}"
+                )
         if self.uses_sessions and self.sessions.name == self.template.name:
             raise InputError(
                 f"config sessions.name: expected another name than the template's, found {self.sessions.name}"

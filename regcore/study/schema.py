@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jsonschema
@@ -30,6 +31,21 @@ _LIMITS = {
 }
 
 
+def _whole_match(
+    validator: Any, pattern: str, instance: Any, schema: Mapping[str, Any]
+) -> Iterator[jsonschema.ValidationError]:
+    """Whether a pattern matches all of a text: Python's ``$`` lets a line break behind a name pass."""
+    if isinstance(instance, str) and not re.fullmatch(pattern, instance):
+        yield jsonschema.ValidationError(f"{instance!r} does not match {pattern!r}")
+
+
+_VALIDATOR = jsonschema.validators.create(
+    meta_schema=jsonschema.Draft202012Validator.META_SCHEMA,
+    validators={**jsonschema.Draft202012Validator.VALIDATORS, "pattern": _whole_match},
+    type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER,
+)
+
+
 def check_schema(values: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
     """Refuse values that a schema does not allow.
 
@@ -52,7 +68,7 @@ def check_schema(values: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
         ...
     regcore.errors.InputError: config size: expected at least 1, found 0
     """
-    validator = jsonschema.Draft202012Validator(dict(schema))
+    validator = _VALIDATOR(dict(schema))
     errors = sorted(
         validator.iter_errors(values), key=lambda error: [str(part) for part in error.absolute_path]
     )

@@ -65,7 +65,7 @@ rule all:
 
 rule pairwise:
     input:
-        PAIRWISE,
+        asked("pairwise", PAIRWISE),
 
 
 rule template:
@@ -80,12 +80,12 @@ rule population:
 
 rule sessions:
     input:
-        SESSIONS,
+        asked("sessions", SESSIONS),
 
 
 rule atlas:
     input:
-        ATLAS,
+        asked("atlas", ATLAS),
 
 
 rule tables:
@@ -95,7 +95,7 @@ rule tables:
 
 rule statistics:
     input:
-        STATISTICS,
+        asked("statistics", STATISTICS),
 
 
 rule report:

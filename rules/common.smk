@@ -86,6 +86,17 @@ EVERYTHING = [
 STRICT = [f"{WORK}/strict.json"] if STUDY.strict else []
 
 
+def asked(target, paths):
+    """Inputs of a target's rule; what only the configuration can ask for is refused where it does not."""
+
+    def refuse(wildcards):
+        raise InputError(
+            f"config targets: expected {target} among them, found {', '.join(STUDY.targets)}"
+        )
+
+    return paths if target in STUDY.targets else refuse
+
+
 def prepared(keys):
     """Folders of the prepared images of these members."""
     return [f"{WORK}/{folder}" for folder in PLAN.prepared(keys)]

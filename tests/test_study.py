@@ -199,6 +199,10 @@ def test_plan_of_pairs(table: Path) -> None:
     assert plan.tables == ["registrations", "volumes"]
     reference = plan_of(table, targets=["pairwise"], pairwise={"reference": "01"})
     assert len(reference.pair_batches) == 5
+    like_template = table.parent / "Study.nii"
+    like_template.write_bytes((table.parent / "3.nii").read_bytes())
+    with pytest.raises(InputError, match="other names than the template's"):
+        _ = plan_of(table, targets=["pairwise"], pairwise={"reference": str(like_template)}).pair_batches
 
 
 def test_covariates_do_not_reach_the_jobs(table: Path) -> None:

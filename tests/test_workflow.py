@@ -57,6 +57,14 @@ def test_dry_run_of_a_bids_folder(tmp_path: Path, brains: Path) -> None:
     assert found.returncode == 0, found.stderr
 
 
+@pytest.mark.parametrize("target", ["pairwise", "sessions", "atlas", "statistics"])
+def test_a_target_that_the_configuration_lacks_is_refused(tmp_path: Path, target: str) -> None:
+    write_cohort(tmp_path, ["a", "b"])
+    found = snakemake(tmp_path, config_for(tmp_path, targets=["template"]), "--dry-run", target)
+    assert found.returncode == 1
+    assert f"config targets: expected {target} among them, found template" in found.stdout + found.stderr
+
+
 def test_lint() -> None:
     pytest.importorskip("snakefmt")
     files = [str(ROOT / "Snakefile"), *map(str, sorted((ROOT / "rules").glob("*.smk")))]

@@ -80,6 +80,12 @@ class PairsPlan(CohortPlan):
                     for name in ("fixed", "moving")
                 ]
                 pairs.append(Pair(*ends))
+        for pair in pairs:
+            if endpoint_name(pair.fixed).removeprefix("sub-") == self.study.template.name:
+                raise InputError(
+                    "config pairwise: expected fixed images of other names than the template's, found "
+                    f"{pair.fixed!r}"
+                )
         seen: set[str] = set()
         for name in (pair.key for pair in pairs):
             if name in seen:

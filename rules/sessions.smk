@@ -256,12 +256,9 @@ rule propagate_labels:
             PLAN.layout, PLAN.within(wildcards.subject)
         ),
         sessions=lambda wildcards: PLAN.subjects[wildcards.subject].keys,
-        layout=PLAN.layout,
         within=lambda wildcards: PLAN.within(wildcards.subject),
-        labels=lambda wildcards: PLAN.subjects[wildcards.subject].labels,
-        names=PLAN.label_names_files,
+        labels=lambda wildcards: PLAN.subject_labels(wildcards.subject),
         labels_from=STUDY.sessions.labels_from,
-        atlas_name=STUDY.atlas.name,
     script:
         "../scripts/propagate_labels.py"
 
@@ -294,12 +291,9 @@ rule accumulate_maps:
             PLAN.layout, PLAN.within(wildcards.subject), STUDY.sessions
         ),
         sessions=lambda wildcards: PLAN.subjects[wildcards.subject].keys,
-        layout=PLAN.layout,
         within=lambda wildcards: PLAN.within(wildcards.subject),
         maps=lambda wildcards: PLAN.subjects[wildcards.subject].maps,
-        labels=lambda wildcards: PLAN.subject_label_files(wildcards.subject),
-        names=PLAN.label_names_files,
-        atlas_name=STUDY.atlas.name,
+        labels=lambda wildcards: PLAN.subject_labels(wildcards.subject),
         settings=STUDY.sessions,
     script:
         "../scripts/accumulate_maps.py"
@@ -333,11 +327,8 @@ rule measure_sessions:
             PLAN.layout, PLAN.within(wildcards.subject)
         ),
         sessions=lambda wildcards: PLAN.subjects[wildcards.subject].keys,
-        layout=PLAN.layout,
         within=lambda wildcards: PLAN.within(wildcards.subject),
-        labels=lambda wildcards: PLAN.subject_label_files(wildcards.subject),
-        names=PLAN.label_names_files,
-        atlas_name=STUDY.atlas.name,
+        labels=lambda wildcards: PLAN.subject_labels(wildcards.subject),
         baseline=STUDY.sessions.baseline,
     script:
         "../scripts/measure_sessions.py"

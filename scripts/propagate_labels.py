@@ -9,13 +9,7 @@ from regcore.study.sessions import Visits
 
 with job(snakemake.log[0], snakemake.threads):
     visits = Visits.of(Path(snakemake.input.member), snakemake.params.sessions, snakemake.params.within)
-    labels = SubjectLabels(
-        own=snakemake.params.labels,
-        atlas=paths(snakemake.input.atlas),
-        atlas_name=snakemake.params.atlas_name,
-        names=snakemake.params.names,
-        layout=snakemake.params.layout,
-    )
+    labels = SubjectLabels(atlas=paths(snakemake.input.atlas), **snakemake.params.labels)
     propagate_labels(
         visits,
         labels,

@@ -4,10 +4,11 @@ import sys
 
 import numpy as np
 import pytest
+import scipy
 
 from regcore.errors import InputError
 from regcore.image import Image
-from regcore.preprocess import correct_bias, foreground_mask, normalise_intensity
+from regcore.preprocess import correct_bias, foreground_mask, is_stripped, normalise_intensity
 from regcore.space import Grid
 
 
@@ -53,6 +54,37 @@ def test_stripped_image_keeps_its_outline() -> None:
     data = np.where(truth, rng.uniform(20, 100, truth.shape), 0).astype(np.float32)
     mask = foreground_mask(Image(data, Grid(truth.shape, np.eye(4))))
     assert overlap(mask.data > 0, truth) > 0.99
+
+
+def noisy_average(members: int = 6) -> tuple[Image, np.ndarray]:
+    """Average of noisy heads on a grid that reaches beyond them, where it is zero, and their outline."""
+    made = [head(seed=seed)[0] for seed in range(members)]
+    mean = np.mean([np.maximum(image.data, 0) for image in made], axis=0)
+    data = np.pad(mean, 3).astype(np.float32)
+    return Image(data, Grid(data.shape, np.eye(4))), np.pad(head()[1], 3)
+
+
+@pytest.mark.parametrize("noise", [0.3, 1.0, 3.0])
+def test_average_over_a_noisy_background_is_not_stripped(noise: float) -> None:
+    image, truth = noisy_average()
+    data = np.where(truth, image.data, noise * image.data)
+    assert (data > 0).mean() < 0.75  # its zeros are as many as those of a stripped image
+    assert not is_stripped(Image(data, image.grid))
+    assert overlap(foreground_mask(Image(data, image.grid)).data > 0, truth) > 0.96
+
+
+@pytest.mark.parametrize("kind", ["exact", "interpolated", "integers", "constant"])
+def test_stripped_is_recognised(kind: str) -> None:
+    image, truth = head()
+    data = np.where(truth, image.data, 0).astype(np.float32)
+    if kind == "interpolated":
+        data = scipy.ndimage.shift(data, (0.4, -0.3, 0.2), order=1, prefilter=False)
+        assert ((data > 0) & (data < 10)).any()
+    elif kind == "integers":
+        data = data.astype(np.int16)
+    elif kind == "constant":
+        data = truth.astype(np.float32)
+    assert is_stripped(Image(data, image.grid))
 
 
 def test_tiny_object_is_found() -> None:

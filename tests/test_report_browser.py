@@ -20,11 +20,10 @@ from regcore.registration.presets import preset_names
 from regcore.space import Grid
 from regcore.study.overrides import read_overrides
 from tests.browsing import opened
+from tests.reports import HOSTILE
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
-
-HOSTILE = "</script><script>alert(1)</script>\"'&$x_1^{$ {{ 7*7 }}"
 
 
 def head(seed: int, size: int = 40) -> Image:

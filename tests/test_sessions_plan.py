@@ -12,6 +12,7 @@ from regcore.io.cohort import Member
 from regcore.study.config import Study
 from regcore.study.overrides import Override
 from regcore.study.plan import Plan
+from regcore.study.regions import SubjectLabels
 from regcore.study.settings import SessionsSettings
 from regcore.study.subjects import group_sessions
 from tests.longitudinal import CONFIG
@@ -91,6 +92,10 @@ def test_a_subject_is_one_vote(tmp_path: Path) -> None:
     # labels of several sessions come together where the template of the subject lies; others are given
     assert plan.labels_of(plan.batch_of["sub-a"]) == []
     assert plan.labels_of(plan.batch_of["sub-b"]) == [str(tmp_path / "b1.nii")]
+    found = SubjectLabels(atlas=[], **plan.subject_labels("sub-a"))
+    assert list(found.own) == ["sub-a", "sub-a_ses-1", "sub-a_ses-2"]
+    assert found.own["sub-a_ses-2"] == str(tmp_path / "a2.nii")
+    assert found.layout == plan.layout
     assert [row["session_id"] for row in plan.covariates(sessions=True)] == [
         None, None, None, "ses-1", "ses-2", "ses-1",
     ]  # fmt: skip

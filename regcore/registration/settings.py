@@ -278,7 +278,9 @@ class RegistrationSettings:
     outside : {"background", "ignored"}
         What lies beyond the moving image: background, as around a head in air, or nothing that is known, so
         that it does not count, as around a crop. Windows of lncc and patches of mind about the last
-        voxels inside still reach beyond.
+        voxels inside still reach beyond, where they read zeros. A moving mask that leaves out a margin of
+        as many voxels as they reach keeps those zeros out: of a cut image, mind then errs by 0.13 to 0.17
+        instead of 0.29 to 0.44 mm next to the cut. With lncc the zeros made hardly a difference.
 
     Examples
     --------

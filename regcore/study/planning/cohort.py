@@ -208,9 +208,3 @@ class CohortPlan:
         """Subjects with several sessions, or those whose one session is taken as it is."""
         chosen = [one for one in self.subjects.values() if one.is_averaged == averaged and not one.is_image]
         return [subject.key for subject in chosen]
-
-    def subject_label_files(self, subject: str) -> dict[str, str]:
-        """Own label file of a subject and of its sessions."""
-        member = self.by_key[subject].labels
-        own = {} if member is None else {subject: os.fspath(member)}
-        return own | self.subjects[subject].labels

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from regcore.errors import InputError
 from regcore.io.bids import label_names_file
@@ -155,3 +156,14 @@ class LabellingPlan(CohortPlan):
         """Folder of the atlas batch that labels a subject, where there is one."""
         batch = self.atlas_batch_of.get(subject)
         return [] if batch is None else [f"atlas/{batch}"]
+
+    def subject_labels(self, subject: str) -> dict[str, Any]:
+        """Where the labels of a subject come from: what `SubjectLabels` takes beside the atlas batch."""
+        member = self.by_key[subject].labels
+        own = {} if member is None else {subject: os.fspath(member)}
+        return {
+            "own": own | self.subjects[subject].labels,
+            "atlas_name": self.study.atlas.name,
+            "names": self.label_names_files,
+            "layout": self.layout,
+        }

@@ -138,6 +138,7 @@ ELASTIX_LUNG = {
 def _run_elastix(job: Job) -> float:
     import itk
 
+    # told by its own argument, the default B-spline stage crashes (itk-elastix 0.25.4)
     itk.set_nthreads(job.threads)
     parameters = itk.ParameterObject.New()
     for stage in ELASTIX_STAGES[job.task]:
@@ -156,12 +157,7 @@ def _run_elastix(job: Job) -> float:
         }
     start = time.perf_counter()
     warped, result = itk.elastix_registration_method(
-        fixed,
-        moving,
-        parameter_object=parameters,
-        number_of_threads=job.threads,
-        log_to_console=False,
-        **more,
+        fixed, moving, parameter_object=parameters, log_to_console=False, **more
     )
     seconds = time.perf_counter() - start
     itk.imwrite(warped, f"{job.folder}/warped.nii.gz")

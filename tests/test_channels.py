@@ -83,7 +83,10 @@ def test_channels_of_a_bids_folder(tmp_path: Path) -> None:
         ({"T1w": {}}, "found T1w"),
         ({"T2w": {"weight": 0}}, "config cohort.channels.T2w.weight: expected more than 0, found 0"),
         ({"T2w": {"metric": "best"}}, "config cohort.channels.T2w.metric: expected one of ssd"),
-        ({"T2-w": {}}, "config cohort.channels: expected names of letters and digits, at most 64, found .T2-w."),
+        (
+            {"T2-w": {}},
+            "config cohort.channels: expected names of letters and digits, at most 64, found .T2-w.",
+        ),
     ],
 )
 def test_channels_that_cannot_work_are_refused(channels: dict[str, Any], message: str) -> None:

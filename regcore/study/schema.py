@@ -39,10 +39,8 @@ def _whole_match(
         yield jsonschema.ValidationError(f"{instance!r} does not match {pattern!r}")
 
 
-_VALIDATOR = jsonschema.validators.create(
-    meta_schema=jsonschema.Draft202012Validator.META_SCHEMA,
-    validators={**jsonschema.Draft202012Validator.VALIDATORS, "pattern": _whole_match},
-    type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER,
+_VALIDATOR = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
+    jsonschema.Draft202012Validator, {"pattern": _whole_match}
 )
 
 

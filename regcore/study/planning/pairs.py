@@ -80,17 +80,16 @@ class PairsPlan(CohortPlan):
                     for name in ("fixed", "moving")
                 ]
                 pairs.append(Pair(*ends))
+        seen: set[str] = set()
         for pair in pairs:
             if endpoint_name(pair.fixed).removeprefix("sub-") == self.study.template.name:
                 raise InputError(
                     "config pairwise: expected fixed images of other names than the template's, found "
                     f"{pair.fixed!r}"
                 )
-        seen: set[str] = set()
-        for name in (pair.key for pair in pairs):
-            if name in seen:
-                raise InputError(f"config pairwise: expected each pair once, found {name} more than once")
-            seen.add(name)
+            if pair.key in seen:
+                raise InputError(f"config pairwise: expected each pair once, found {pair.key} more than once")
+            seen.add(pair.key)
         return pairs
 
     def _endpoint(self, text: str, key: str) -> str:

@@ -29,16 +29,23 @@ class Method:
         Run of `benchmarks.peers` that times the registration itself, where the usual one cannot.
     only : mapping of str to int, optional
         Rows it takes part in, and with how many pairs, where it is too slow for all.
+    timed : int, optional
+        On how many pairs of a row times are taken, where no bar asks for more than an impression; else on all.
     """
 
     module: str
     settings: Mapping[str, str]
     engine: str | None = None
     only: Mapping[str, int] | None = None
+    timed: int | None = None
 
     def takes(self, row: str, number: int) -> bool:
         """Whether it is run on a pair of a row, by its number from 0."""
         return self.only is None or number < self.only.get(row, 0)
+
+    def is_timed(self, number: int) -> bool:
+        """Whether times are taken on a pair of a row, by its number from 0."""
+        return self.timed is None or number < self.timed
 
 
 def command(name: str, job: Job, preset: str) -> list[str]:
@@ -101,6 +108,8 @@ def _by_task(
     return {"full": full, "deformable": deformable, "rigid": rigid, "lung": lung, "crop": crop}
 
 
+SLOW = {"brains": 3, "brains_1mm": 1, "mouse": 3, "lung": 1, "multimodal": 2, "icbm": 1, "startup": 1}
+"""Pairs of every row that tools of minutes a pair are run on."""
 METHODS = {
     "regcore": Method("regcore", _by_task("", ", no linear stage", "")),
     "greedy": Method(
@@ -117,12 +126,14 @@ METHODS = {
     "ants-syn": Method(
         "ants",
         _by_task("SyN as antspyx has it (mattes, 40x20x0)", "SyNOnly (mattes, 40x20x0)", "Rigid (mattes)"),
+        timed=1,
     ),
     **{
         name: Method(
             "ants",
             _by_task(*(kinds[task] for task in ("full", "deformable", "rigid"))),
             only={"brains": 3} if name == "ants-full" else None,
+            timed=1,
         )
         for name, kinds in ANTS.items()
         if name != "ants-syn"
@@ -135,6 +146,8 @@ METHODS = {
             "default rigid",
             "affine, then B-spline of 10 mm: correlation, 3 levels, 1000 iterations, 2000 samples, masks",
         ),
+        only={**SLOW, "brains_1mm": 2, "hippocampus": 5, "multimodal": 4},
+        timed=1,
     ),
     "dipy": Method(
         "dipy",
@@ -145,6 +158,7 @@ METHODS = {
             "affine MI (4 stages), then SyN CC, defaults, on masked images",
             "affine MI (4 stages), then SyN CC of radius 2, defaults otherwise",
         ),
-        only={"brains": 3, "hippocampus": 20, "mouse": 3, "lung": 1, "multimodal": 4, "startup": 1},
+        only={**SLOW, "hippocampus": 20},
+        timed=1,
     ),
 }

@@ -66,7 +66,7 @@ def run_pairs(row: Row, pairs: Sequence[Pair], methods: Sequence[str], setup: Se
     for number, pair in enumerate(pairs):
         usable = [name for name in methods if is_installed(name) and METHODS[name].takes(row.name, number)]
         for repeat in range(setup.repeats if number < timed else 0):
-            for name in list(usable):
+            for name in [name for name in usable if METHODS[name].is_timed(number)]:
                 if _times_file(row, pair, name, setup, source_mark(), repeat).exists():
                     continue
                 if "failure" in run_pair(row, pair, name, setup, repeat):

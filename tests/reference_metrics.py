@@ -28,12 +28,12 @@ def ncc(fixed, warped, weights):
     return 1 - correlation, -share * (f / of_f - correlation * m / of_m) / of_m
 
 
-def lncc(fixed, warped, weights, radius=2, floor=1e-4):
+def lncc(fixed, warped, weights, radius=2, floor=1e-3):
     total, value, gradient = weights.sum(), 1.0, np.zeros(fixed.shape)
     for voxel in np.ndindex(fixed.shape):
         window = tuple(slice(max(i - radius, 0), i + radius + 1) for i in voxel)
         f, m = fixed[window] - fixed[window].mean(), warped[window] - warped[window].mean()
-        covariance, of_f, of_m = (f * m).mean(), (f**2).mean() + floor, (m**2).mean() + floor
+        covariance, of_f, of_m = (np.array([(f * m).mean(), (f**2).mean(), (m**2).mean()]) + floor).tolist()
         share = weights[voxel] / total
         value -= share * covariance**2 / (of_f * of_m)
         slope = 2 * covariance / (of_f * of_m) / f.size * (f - covariance / of_m * m)

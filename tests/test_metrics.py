@@ -147,6 +147,16 @@ def test_force_on_a_displacement_is_the_derivative_of_the_reference(metric):
     assert float((force * direction).sum()) == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.parametrize("metric", [lncc, mind, ncc, sad, ssd], ids=name_of)
+def test_the_same_image_is_the_best_match_however_flat_parts_of_it_are(metric):
+    fixed, warped, *_ = images(14, (20, 12, 11))
+    fixed[8:] = 0.3 + 0.02 * fixed[8:]
+    value, gradient = metric.value_and_gradient(fixed, fixed)
+    assert value == pytest.approx(0, abs=1e-5)
+    largest = np.abs(gradient).max()
+    assert largest < 1e-3 * np.abs(metric.value_and_gradient(fixed, warped)[1]).max()
+
+
 def test_ncc_ignores_scale_and_offset():
     fixed, warped, weights, _ = images(2)
     expected = ncc.value_and_gradient(fixed, warped, weights)[0]

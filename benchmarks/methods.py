@@ -30,7 +30,7 @@ class Method:
     only : mapping of str to int, optional
         Rows it takes part in, and with how many pairs, where it is too slow for all.
     timed : int, optional
-        On how many pairs of a row times are taken, where no bar asks for more than an impression; else on all.
+        On how many pairs of a row times are taken, where no bar asks for more; else on all.
     """
 
     module: str

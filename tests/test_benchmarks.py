@@ -103,6 +103,22 @@ def test_scores_outlive_threads_and_times_are_taken_apart(pair, tmp_path, monkey
     assert len(runs) == 4
 
 
+def test_slow_tools_are_scored_on_all_pairs_and_timed_on_the_first(pair, tmp_path, monkeypatch):
+    monkeypatch.setattr(pairwise, "measure", lambda line, environment, log: Cost(2.0, 1.0, 100.0))
+    monkeypatch.setattr(pairwise, "read_result", lambda name, job: (identity(), identity()))
+    monkeypatch.setattr(pairwise, "engine_seconds", lambda name, job: 0.5)
+    for name, answer in (("is_installed", True), ("version", "1")):
+        monkeypatch.setattr(pairwise, name, lambda method, answer=answer: answer)
+    row, setup, names = ROWS["mouse"], pairwise.Setup(tmp_path / "work", 1), ["greedy", "ants-syn"]
+    both = [pair, Pair(pair.moving, pair.fixed)]
+    pairwise.run_pairs(row, both, names, setup)
+    table = pairwise.kept_results(row, both, names, setup, pairwise.source_mark())
+    assert table.dice.notna().all()
+    assert table.method.tolist() == names * 2
+    assert table.runs.tolist() == [1, 1, 1, 0]
+    assert tables.methods_table(table).timed.tolist() == ["2", "1"]
+
+
 def test_what_failed_is_said_and_tried_again(pair, tmp_path, monkeypatch):
     def failing(line, environment, log):
         raise RuntimeError("exit code 1")

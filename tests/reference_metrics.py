@@ -33,7 +33,7 @@ def lncc(fixed, warped, weights, radius=2, floor=1e-3):
     for voxel in np.ndindex(fixed.shape):
         window = tuple(slice(max(i - radius, 0), i + radius + 1) for i in voxel)
         f, m = fixed[window] - fixed[window].mean(), warped[window] - warped[window].mean()
-        covariance, of_f, of_m = (np.array([(f * m).mean(), (f**2).mean(), (m**2).mean()]) + floor).tolist()
+        covariance, of_f, of_m = (f * m).mean() + floor, (f**2).mean() + floor, (m**2).mean() + floor
         share = weights[voxel] / total
         value -= share * covariance**2 / (of_f * of_m)
         slope = 2 * covariance / (of_f * of_m) / f.size * (f - covariance / of_m * m)

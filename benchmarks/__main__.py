@@ -87,7 +87,11 @@ def _options() -> argparse.Namespace:
         help="take times on the first so many pairs alone (default: on all); 0, on a machine that does other "
         "things too, takes none: what is scored then stays, and times can be taken later",
     )
-    parser.add_argument("--repeats", type=int, default=1, help="times each pair is timed; the median counts")
+    parser.add_argument(
+        "--repeats",
+        type=int,
+        help="times each pair is timed, slow tools once; the median counts (default: what the row has)",
+    )
     parser.add_argument(
         "--results",
         type=Path,

@@ -29,6 +29,8 @@ class Row:
         settings for each.
     accuracy : {"dice", "tre_mm", "error_mm"}
         What it is judged by (see `score`).
+    repeats : int, optional
+        How often a pair is timed, where so few pairs or so short runs need more than one for a median.
     """
 
     name: str
@@ -36,19 +38,20 @@ class Row:
     preset: str = "default"
     task: str = "full"
     accuracy: str = "dice"
+    repeats: int = 1
 
 
 ROWS = {
     row.name: row
     for row in (
         Row("brains", 12, preset="t1-brain"),
-        Row("brains_1mm", 2, preset="t1-brain", task="deformable"),
+        Row("brains_1mm", 2, preset="t1-brain", task="deformable", repeats=3),
         Row("hippocampus", 20, preset="small-crop", task="crop"),
         Row("mouse", 8, preset="mouse"),
-        Row("lung", 1, preset="ct-lung", task="lung", accuracy="tre_mm"),
+        Row("lung", 1, preset="ct-lung", task="lung", accuracy="tre_mm", repeats=3),
         Row("multimodal", 4, preset="multimodal-rigid", task="rigid", accuracy="error_mm"),
-        Row("icbm", 2, preset="t1-follow-up", task="deformable", accuracy="error_mm"),
-        Row("startup", 1, preset="default", task="crop"),
+        Row("icbm", 2, preset="t1-follow-up", task="deformable", accuracy="error_mm", repeats=3),
+        Row("startup", 1, preset="default", task="crop", repeats=9),
     )
 }
 ATLAS = Row("atlas", 95)

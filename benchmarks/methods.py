@@ -30,7 +30,7 @@ class Method:
     only : mapping of str to int, optional
         Rows it takes part in, and with how many pairs, where it is too slow for all.
     timed : int, optional
-        On how many pairs of a row times are taken, where no bar asks for more; else on all.
+        On how many pairs of a row times are taken, once each, where no bar asks for more; else on all.
     """
 
     module: str
@@ -43,9 +43,9 @@ class Method:
         """Whether it is run on a pair of a row, by its number from 0."""
         return self.only is None or number < self.only.get(row, 0)
 
-    def is_timed(self, number: int) -> bool:
-        """Whether times are taken on a pair of a row, by its number from 0."""
-        return self.timed is None or number < self.timed
+    def is_timed(self, number: int, repeat: int = 0) -> bool:
+        """Whether times are taken on a pair of a row, by its number from 0, and in a run of it."""
+        return self.timed is None or (number < self.timed and repeat == 0)
 
 
 def command(name: str, job: Job, preset: str) -> list[str]:

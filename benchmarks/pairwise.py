@@ -43,15 +43,15 @@ class Setup:
         Folder of all that is kept.
     threads : int
         Of every tool.
-    repeats : int
-        How often each method is timed on a pair.
+    repeats : int, optional
+        How often each method is timed on a pair; by default as often as the row says.
     timed : int, optional
         On how many pairs of a row times are taken; on all by default.
     """
 
     work: Path
     threads: int
-    repeats: int = 1
+    repeats: int | None = None
     timed: int | None = None
 
     @property
@@ -63,10 +63,11 @@ class Setup:
 def run_pairs(row: Row, pairs: Sequence[Pair], methods: Sequence[str], setup: Setup) -> None:
     """Register pairs with every method that is installed, as far as results are not kept already."""
     timed = len(pairs) if setup.timed is None else setup.timed
+    repeats = row.repeats if setup.repeats is None else setup.repeats
     for number, pair in enumerate(pairs):
         usable = [name for name in methods if is_installed(name) and METHODS[name].takes(row.name, number)]
-        for repeat in range(setup.repeats if number < timed else 0):
-            for name in [name for name in usable if METHODS[name].is_timed(number)]:
+        for repeat in range(repeats if number < timed else 0):
+            for name in [name for name in usable if METHODS[name].is_timed(number, repeat)]:
                 if _times_file(row, pair, name, setup, source_mark(), repeat).exists():
                     continue
                 if "failure" in run_pair(row, pair, name, setup, repeat):

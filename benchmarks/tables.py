@@ -172,7 +172,8 @@ def methods_table(table: pandas.DataFrame) -> pandas.DataFrame:
         if "folded" in table and table.folded.notna().any():
             line["folded %"] = _number(100 * good.folded.mean() if len(good) else np.nan, 4)
         timed = good[good.runs > 0]
-        line["timed"] = str(len(timed))
+        often = f" x {timed.runs.max():.0f}" if timed.runs.max() > 1 else ""
+        line["timed"] = f"{len(timed)}{often}"
         used, sign = (timed, "") if len(timed) else (good, NOT_TIMED)
         for title, column in (("engine (s)", "engine_s"), ("wall (s)", "wall_s")):
             line[title] = _number(timed[column].median(), 2)
@@ -201,9 +202,8 @@ def section(row: Row, table: pandas.DataFrame) -> str:
     timed = table[table.runs > 0] if "runs" in table else table.iloc[:0]
     words = f"{_span(table.date)}, {', '.join(sorted(set(table.machine)))}"
     if len(timed):
-        runs = sorted(set(timed.runs))
         words += f"; times: {', '.join(str(n) for n in sorted(set(timed.threads)))} threads, "
-        words += f"medians of the timed pairs, {runs[0]} run{'s' * (runs[0] > 1)} each"
+        words += "medians of the timed pairs"
     parts = [f"## {row.name}", words, markdown(methods_table(table))]
     bars = bars_table(row, table)
     if len(bars):

@@ -101,6 +101,7 @@ def test_scores_outlive_threads_and_times_are_taken_apart(pair, tmp_path, monkey
     assert (timed["runs"], timed["wall_s"], timed["dice"]) == (3, 3.0, results(threads=1, timed=0)["dice"])
     results(threads=2, repeats=3)
     assert len(runs) == 4
+    assert results(threads=2)["runs"] == row.repeats > 3
 
 
 def test_slow_tools_are_scored_on_all_pairs_and_timed_on_the_first(pair, tmp_path, monkeypatch):
@@ -109,14 +110,14 @@ def test_slow_tools_are_scored_on_all_pairs_and_timed_on_the_first(pair, tmp_pat
     monkeypatch.setattr(pairwise, "engine_seconds", lambda name, job: 0.5)
     for name, answer in (("is_installed", True), ("version", "1")):
         monkeypatch.setattr(pairwise, name, lambda method, answer=answer: answer)
-    row, setup, names = ROWS["mouse"], pairwise.Setup(tmp_path / "work", 1), ["greedy", "ants-syn"]
+    row, setup, names = ROWS["brains_1mm"], pairwise.Setup(tmp_path / "work", 1), ["greedy", "ants-syn"]
     both = [pair, Pair(pair.moving, pair.fixed)]
     pairwise.run_pairs(row, both, names, setup)
     table = pairwise.kept_results(row, both, names, setup, pairwise.source_mark())
     assert table.dice.notna().all()
     assert table.method.tolist() == names * 2
-    assert table.runs.tolist() == [1, 1, 1, 0]
-    assert tables.methods_table(table).timed.tolist() == ["2", "1"]
+    assert table.runs.tolist() == [3, 1, 3, 0]
+    assert tables.methods_table(table).timed.tolist() == ["2 x 3", "1"]
 
 
 def test_what_failed_is_said_and_tried_again(pair, tmp_path, monkeypatch):

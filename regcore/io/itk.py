@@ -33,8 +33,12 @@ from regcore.io.nifti import read_values
 from regcore.io.nifti_writer import NIFTI_EXTENSIONS
 from regcore.io.seal import append_seal, is_sealed, numbers, read_sealed
 from regcore.io.tables import read_text, write_text
+from regcore.kernels.layout import components
+from regcore.kernels.parallel import BLOCK_VOXELS
 from regcore.space import Grid
 from regcore.transforms import Affine, Chain, Displacement, Transform, Velocity, split
+
+Float32 = npt.NDArray[np.float32]
 
 # x and y change their sign between RAS+ and LPS
 FLIP = np.array([-1.0, -1.0, 1.0], np.float32)
@@ -222,11 +226,24 @@ def _field_record(displacement: Displacement) -> Record:
     grid = displacement.grid
     spacing = grid.spacing
     to_lps = (LPS @ grid.affine)[:3]
-    # ITK's x runs fastest: (Z, Y, X, 3) in C order
-    vectors = displacement.field.reshape(-1, 3) @ to_lps[:, :3].T.astype(np.float32)
-    parameters = np.ascontiguousarray(vectors.reshape(*grid.shape, 3).transpose(2, 1, 0, 3)).ravel() + 0.0
+    parameters = _in_order_of_itk(displacement.field, to_lps[:, :3].astype(np.float32)).ravel()
     fixed = np.concatenate([grid.shape, to_lps[:, 3], spacing, (to_lps[:, :3] / spacing).ravel()]) + 0.0
-    return "DisplacementFieldTransform_float_3_3", parameters.astype(np.float32, copy=False), fixed
+    return "DisplacementFieldTransform_float_3_3", parameters, fixed
+
+
+def _in_order_of_itk(field: Float32, matrix: Float32) -> Float32:
+    """Vectors of a field, (X, Y, Z, 3), times a matrix, as (Z, Y, X, 3) in C order, where x runs fastest."""
+    parts = components(field)
+    _, nx, ny, nz = parts.shape
+    out = np.empty((nz, ny, nx, 3), np.float32)
+    # what the processor's cache holds is turned at once; whole fields beside this one would be memory to find
+    rows = max(BLOCK_VOXELS // (nx * nz), 1)
+    for y in range(0, ny, rows):
+        block = parts[:, :, y : y + rows]
+        vectors = matrix @ block.reshape(3, -1)
+        # adding 0 turns -0.0 into 0.0
+        out[:, y : y + rows] = (vectors + np.float32(0)).reshape(block.shape).transpose(3, 2, 1, 0)
+    return out
 
 
 def _transform(path: Path, record: Record) -> Transform:

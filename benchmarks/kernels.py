@@ -19,24 +19,24 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from regcore.kernels.compose import compose, longest_vector
-from regcore.kernels.fields import displacement_gradient
 from regcore.kernels.invert import invert
 from regcore.kernels.jacobian import jacobian_determinant
 from regcore.kernels.layout import components, empty_field, from_components
 from regcore.kernels.parallel import available_threads, set_threads
-from regcore.kernels.sample import sample_linear_gradient
+from regcore.kernels.sample import sample_force, sample_linear
 from regcore.kernels.smooth import gaussian_smooth
 from regcore.metrics import lncc
+from regcore.registration.deformable import Buffers
 
 WORD = 4
-# words read, and words written, which cost two: a pass over a field is three of either
+# words read, and words written, which cost two unless they were read before; a field is three of either
 BYTES = {
-    "sample with gradient": WORD * (3 + 1 + 2 * 4),
-    "local correlation": WORD * (2 + 1 + 2 + 2 * 3 + 3 + 2 + 2 * 1),
-    "chain rule": WORD * (1 + 3 + 2 * 3),
-    "smooth update, 1.4 voxels": WORD * (3 + 2 * 3),
+    "sample": WORD * (3 + 1 + 2 * 1),
+    "local correlation": WORD * (2 + 2 + 2 * 3 + 3 + 2 + 1),
+    "force": WORD * (3 + 1 + 1 + 2 * 3),
+    "smooth force, 1.4 voxels": WORD * (3 + 2 * 3),
     "longest vector": WORD * 3,
-    "compose": WORD * (3 + 3 + 2 * 3),
+    "compose": WORD * (3 + 3 + 3),
     "smooth field, 0.5 voxels": WORD * (3 + 2 * 3),
 }
 
@@ -47,21 +47,18 @@ def passes(shape: tuple[int, int, int]) -> dict[str, Callable[[], object]]:
     image = gaussian_smooth(rng.random(shape, np.float32), 2.0)
     noise = from_components(rng.standard_normal((3, *shape), np.float32))
     field = from_components(40 * components(gaussian_smooth(noise, 5.0)))
-    step, out = empty_field(shape), empty_field(shape)
+    buffers = Buffers.of(shape, 1)
+    warped, step, out = buffers.warped, empty_field(shape), empty_field(shape)
     components(step)[:] = components(field) / np.float32(longest_vector(field))
-    warped, gradient = np.empty(shape, np.float32), empty_field(shape)
-    slope, coefficients = np.empty(shape, np.float32), np.empty((3, *shape), np.float32)
-    weights, prepared = np.ones(shape, np.float32), lncc.prepare(image)
-    buffers = {"out": slope, "scratch": coefficients, "prepared": prepared}
+    # the gradient goes where the image was, and is an image as good as any the next time
+    arrays = image, warped, None, 2, warped, components(buffers.extra), lncc.prepare(image)
     return {
-        "sample with gradient": lambda: sample_linear_gradient(
-            image, np.eye(4), field, out=(warped, gradient)
-        ),
-        "local correlation": lambda: lncc.value_and_gradient(image, warped, weights, **buffers),
-        "chain rule": lambda: displacement_gradient(slope, gradient, np.eye(4), out=out),
-        "smooth update, 1.4 voxels": lambda: gaussian_smooth(step, 1.4, out=out),
+        "sample": lambda: sample_linear(image, np.eye(4), field, out=warped),
+        "local correlation": lambda: lncc.value_and_gradient(*arrays),
+        "force": lambda: sample_force(image, np.eye(4), field, warped, out=buffers.force),
+        "smooth force, 1.4 voxels": lambda: buffers.smoothed_force(1.4),
         "longest vector": lambda: longest_vector(step),
-        "compose": lambda: compose(field, step, 1.0, out=out),
+        "compose": lambda: compose(field, step, 0.01, out=step),
         "smooth field, 0.5 voxels": lambda: gaussian_smooth(field, 0.5, out=out),
         "invert (once)": lambda: invert(field),
         "Jacobian determinant (once)": lambda: jacobian_determinant(field),

@@ -15,10 +15,12 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 from regcore.errors import InputError
 from regcore.kernels.compose import compose
 from regcore.kernels.exponential import exponential
+from regcore.kernels.fields import displacement_gradient
 from regcore.kernels.invert import invert
 from regcore.kernels.jacobian import jacobian_determinant
+from regcore.kernels.layout import components, from_components
 from regcore.kernels.parallel import set_threads
-from regcore.kernels.sample import sample_linear, sample_linear_gradient
+from regcore.kernels.sample import sample_force, sample_linear, sample_linear_gradient
 from regcore.kernels.splat import splat_linear
 
 seeds = st.integers(0, 2**32 - 1)
@@ -158,6 +160,26 @@ def test_determinant_does_not_depend_on_the_order_of_the_axes() -> None:
     np.testing.assert_allclose(
         jacobian_determinant(swapped), jacobian_determinant(field).transpose(2, 0, 1), atol=1e-6
     )
+
+
+def test_a_composition_may_overwrite_its_inner_field() -> None:
+    outer, inner = smooth_field(3), smooth_field(4, peak=1.0)
+    expected = compose(outer, inner, 0.7)
+    np.testing.assert_allclose(expected, composed_reference(outer, np.float32(0.7) * inner), atol=1e-5)
+    step = from_components(components(inner).copy())
+    assert compose(outer, step, 0.7, out=step) is not None
+    np.testing.assert_array_equal(step, expected)
+
+
+def test_the_force_is_that_of_the_stored_gradient() -> None:
+    """With positions inside, beyond either edge, and turned axes."""
+    rng = np.random.default_rng(9)
+    image, slope = rng.random((12, 11, 10), np.float32), rng.standard_normal((14, 9, 11)).astype(np.float32)
+    matrix = np.array([[0.9, 0.1, 0, -1], [-0.1, 1.2, 0.1, 0], [0, 0.1, 0.8, 1], [0, 0, 0, 1]])
+    field = 2 * smooth_field(6, shape=slope.shape)
+    gradient = sample_linear_gradient(image, matrix, field)[1]
+    expected = displacement_gradient(slope, gradient, matrix)
+    np.testing.assert_allclose(sample_force(image, matrix, field, slope), expected, atol=1e-5)
 
 
 # exponential

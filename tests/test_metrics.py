@@ -6,11 +6,11 @@ from scipy.ndimage import map_coordinates
 
 from regcore.errors import InputError
 from regcore.image import Image
-from regcore.kernels.layout import empty_field, from_components
+from regcore.kernels.layout import from_components
 from regcore.kernels.parallel import set_threads
 from regcore.metrics import ecc, lncc, mi, mind, ncc, nmi, sad, ssd
 from regcore.registration import DeformableSettings
-from regcore.registration.deformable import _energy
+from regcore.registration.deformable import Buffers, _energy
 from regcore.registration.similarity import Channel, similarity
 from regcore.space import Grid
 from regcore.transforms import Affine
@@ -137,8 +137,9 @@ def test_force_on_a_displacement_is_the_derivative_of_the_reference(metric):
 
     channel = Channel(Image(fixed, grid), Image(moving, grid), 0.7)
     measure = similarity(fixed, DeformableSettings(metric=name_of(metric)))
-    force, warped = empty_field(grid.shape), np.empty_like(fixed)
-    found = _energy([(channel, measure)], Affine(matrix), field, weights, warped, force, force)
+    buffers = Buffers.of(grid.shape, 1)
+    found = _energy([(channel, measure)], Affine(matrix), field, weights, buffers)
+    force = buffers.force
     start, step = field.astype(float), 1e-7
     assert found == pytest.approx(0.7 * value(start), abs=2e-6)
     # part of the way along the force, so that the derivative is not a small difference of large terms
@@ -258,6 +259,17 @@ def test_what_is_prepared_once_changes_nothing():
         expected = mind.value_and_gradient(fixed, warped, weights, dilation=3)
         assert value == expected[0]
         assert np.array_equal(gradient, expected[1])
+
+
+def test_local_correlation_may_write_its_gradient_over_the_image():
+    """And one plane of weights stands for all."""
+    fixed, warped, _, _ = images(13)
+    everywhere = lncc.value_and_gradient(fixed, warped, np.ones_like(fixed))
+    image = warped.copy()
+    value, gradient = lncc.value_and_gradient(fixed, image, out=image)
+    assert gradient is image
+    assert value == everywhere[0]
+    assert np.array_equal(gradient, everywhere[1])
 
 
 def test_mind_refuses_a_line_of_voxels():

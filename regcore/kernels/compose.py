@@ -46,8 +46,8 @@ def read_vector(field, qx, qy, qz):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _add_read_row(ux, uy, uz, shape, rows, corner, out_x, out_y, out_z):  # type: ignore[no-untyped-def]
-    """Add a row of trilinear values of a vector field to what there is."""
+def _read_row(ux, uy, uz, shape, rows, corner, scale, vx, vy, vz, out_x, out_y, out_z):  # type: ignore
+    """Trilinear values of a row of a vector field, and a multiple of another row, which `out` may be."""
     step_x = np.uint32(shape[1] * shape[2] if shape[0] > 1 else 0)
     step_y = np.uint32(shape[2] if shape[1] > 1 else 0)
     step_z = np.uint32(1 if shape[2] > 1 else 0)
@@ -62,19 +62,19 @@ def _add_read_row(ux, uy, uz, shape, rows, corner, out_x, out_y, out_z):  # type
         i = np.uint32(corner[z])
         j, k = i + step_y, i + step_x
         n = k + step_y
-        out_x[z] += (
+        out_x[z] = scale * vx[z] + (
             w00 * (d * ux[i] + c * ux[i + step_z])
             + w01 * (d * ux[j] + c * ux[j + step_z])
             + w10 * (d * ux[k] + c * ux[k + step_z])
             + w11 * (d * ux[n] + c * ux[n + step_z])
         )
-        out_y[z] += (
+        out_y[z] = scale * vy[z] + (
             w00 * (d * uy[i] + c * uy[i + step_z])
             + w01 * (d * uy[j] + c * uy[j + step_z])
             + w10 * (d * uy[k] + c * uy[k + step_z])
             + w11 * (d * uy[n] + c * uy[n + step_z])
         )
-        out_z[z] += (
+        out_z[z] = scale * vz[z] + (
             w00 * (d * uz[i] + c * uz[i + step_z])
             + w01 * (d * uz[j] + c * uz[j + step_z])
             + w10 * (d * uz[k] + c * uz[k + step_z])
@@ -88,11 +88,10 @@ def _compose_row(ux, uy, uz, shape, rows, corner, x, y, inner, scale, ox, oy, oz
     px, py = np.float32(x), np.float32(y)
     qx, qy, qz = rows[0], rows[1], rows[2]
     for z in range(len(vx)):
-        a, b, c = scale * vx[z], scale * vy[z], scale * vz[z]
-        ox[z], oy[z], oz[z] = a, b, c
-        qx[z], qy[z], qz[z] = px + a, py + b, np.float32(np.int32(z)) + c
+        qx[z], qy[z] = px + scale * vx[z], py + scale * vy[z]
+        qz[z] = np.float32(np.int32(z)) + scale * vz[z]
     brackets_of_row(rows, shape, corner)
-    _add_read_row(ux, uy, uz, shape, rows, corner, ox, oy, oz)
+    _read_row(ux, uy, uz, shape, rows, corner, scale, vx, vy, vz, ox, oy, oz)
 
 
 @kernel
@@ -139,7 +138,7 @@ def compose(outer: Float32, inner: Float32, scale: float = 1.0, out: Float32 | N
     scale : float
         Multiplies `inner`, so that a step length needs no pass of its own.
     out : float32 array, optional
-        Where to write, from `empty_field`; neither input may be it.
+        Where to write, from `empty_field`; it may be `inner`, not `outer`.
 
     Examples
     --------

@@ -54,6 +54,17 @@ def _is_small(arrays: tuple[Any, ...]) -> bool:
     return max(sizes, default=SMALL) < SMALL
 
 
+def even_blocks(size: int, planes: int) -> int:
+    """Planes of a block, at most so many, where an even number of blocks as alike as can be makes up `size`.
+
+    Examples
+    --------
+    >>> even_blocks(160, 24), even_blocks(80, 40), even_blocks(5, 24)
+    (20, 40, 3)
+    """
+    return -(-size // (2 * -(-size // (2 * planes))))
+
+
 def run_blocks(function: Callable[..., Any], size: int, *arrays: Any, block: int = BLOCK_PLANES) -> list[Any]:
     """Call ``function(start, stop, *arrays)`` on every block of ``range(size)``; results in block order.
 

@@ -192,6 +192,41 @@ def _linear_gradient(start, stop, image, matrix, displacement, displaced, warped
 
 
 @kernel
+def _force(start, stop, image, matrix, displacement, displaced, slope, chain, out):  # type: ignore[no-untyped-def]
+    _, ny, nz = slope.shape
+    flat, shape = image.reshape(-1), image.shape
+    rows, corners = np.empty((7, nz), np.float32), np.empty((8, nz), np.float32)
+    corner = np.empty(nz, np.int32)
+    wx, wy, wz = rows[0], rows[1], rows[2]
+    free_x, free_y, free_z = rows[4], rows[5], rows[6]
+    c000, c001, c010, c011 = corners[0], corners[1], corners[2], corners[3]
+    c100, c101, c110, c111 = corners[4], corners[5], corners[6], corners[7]
+    m00, m01, m02 = chain[0, 0], chain[0, 1], chain[0, 2]
+    m10, m11, m12 = chain[1, 0], chain[1, 1], chain[1, 2]
+    m20, m21, m22 = chain[2, 0], chain[2, 1], chain[2, 2]
+    for x in range(start, stop):
+        for y in range(ny):
+            positions_of_row(matrix, displacement, displaced, x, y, rows)
+            brackets_of_row(rows, shape, corner)
+            gather_corners(flat, shape, corner, corners)
+            line, ox, oy, oz = slope[x, y], out[0, x, y], out[1, x, y], out[2, x, y]
+            for z in range(nz):
+                a, b, c = wx[z], wy[z], wz[z]
+                d00, d01 = c001[z] - c000[z], c011[z] - c010[z]
+                d10, d11 = c101[z] - c100[z], c111[z] - c110[z]
+                v00, v01 = c000[z] + c * d00, c010[z] + c * d01
+                v10, v11 = c100[z] + c * d10, c110[z] + c * d11
+                e0, e1 = v01 - v00, v11 - v10
+                d0, d1 = d00 + b * (d01 - d00), d10 + b * (d11 - d10)
+                gx = line[z] * (free_x[z] * ((v10 + b * e1) - (v00 + b * e0)))
+                gy = line[z] * (free_y[z] * (e0 + a * (e1 - e0)))
+                gz = line[z] * (free_z[z] * (d0 + a * (d1 - d0)))
+                ox[z] = m00 * gx + m10 * gy + m20 * gz
+                oy[z] = m01 * gx + m11 * gy + m21 * gz
+                oz[z] = m02 * gx + m12 * gy + m22 * gz
+
+
+@kernel
 def _nearest(start, stop, image, matrix, displacement, displaced, warped):  # type: ignore[no-untyped-def]
     nx, ny, nz = image.shape
     for x in range(start, stop):
@@ -233,6 +268,7 @@ def sample_linear(
     matrix: npt.ArrayLike,
     displacement: Float32 | None = None,
     shape: tuple[int, ...] | None = None,
+    out: Float32 | None = None,
 ) -> Float32:
     """Read `image` by trilinear interpolation at ``matrix @ [p + u(p), 1]`` for every output voxel p.
 
@@ -245,6 +281,8 @@ def sample_linear(
         Output voxels.
     shape : tuple of 3 int, optional
         Output shape, needed where there is no displacement.
+    out : float32 array, shape (X', Y', Z'), optional
+        Where to write.
 
     Returns
     -------
@@ -260,7 +298,7 @@ def sample_linear(
     array([0.5, 1.5, 2.5], dtype=float32)
     """
     field, displaced, shape = _field(displacement, shape)
-    warped = np.empty(shape, np.float32)
+    warped = np.empty(shape, np.float32) if out is None else out
     run_blocks(_linear, shape[0], _image(image), _matrix(matrix), field, displaced, warped)
     return warped
 
@@ -286,6 +324,35 @@ def sample_linear_gradient(
     parts = components(gradient)
     run_blocks(_linear_gradient, shape[0], _image(image), _matrix(matrix), field, displaced, warped, parts)
     return warped, from_components(parts)
+
+
+def sample_force(
+    image: Float32, matrix: npt.ArrayLike, displacement: Float32, slope: Float32, out: Float32 | None = None
+) -> Float32:
+    """Derivative of an energy with respect to the displacement, from that by what `sample_linear` reads.
+
+    As `fields.displacement_gradient` of what `sample_linear_gradient` finds, which is not stored.
+
+    Parameters
+    ----------
+    image, matrix, displacement
+        As `sample_linear` has them.
+    slope : float32 array, shape (X', Y', Z')
+        Derivative with respect to the intensities read.
+    out : float32 array, shape (X', Y', Z', 3), optional
+        Where to write, from `empty_field`.
+
+    Examples
+    --------
+    >>> image = np.arange(8, dtype=np.float32).reshape(8, 1, 1)
+    >>> still = np.zeros((8, 1, 1, 3), np.float32)
+    >>> sample_force(image, np.eye(4), still, np.full((8, 1, 1), 2.0, np.float32))[3, 0, 0].tolist()
+    [2.0, 0.0, 0.0]
+    """
+    parts = components(empty_field(slope.shape) if out is None else out)
+    arrays = _image(image), _matrix(matrix), components(displacement), True, slope, _matrix(matrix), parts
+    run_blocks(_force, slope.shape[0], *arrays)
+    return from_components(parts)
 
 
 def sample_nearest(

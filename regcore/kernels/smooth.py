@@ -6,12 +6,12 @@ import numpy as np
 import numpy.typing as npt
 
 from regcore.kernels.layout import components, from_components
-from regcore.kernels.parallel import inline, kernel, run_blocks
+from regcore.kernels.parallel import even_blocks, inline, kernel, run_blocks
 
 Float32 = npt.NDArray[np.float32]
 NEGLIGIBLE = 1e-5
 BLOCK_PLANES = 40
-"""Planes of a block; every block smooths the planes beside it once more."""
+"""Most planes of a block; every block smooths the planes beside it once more."""
 
 
 def gaussian_taps(sigma_vox: float, truncate: float = 3.0) -> Float32:
@@ -155,5 +155,7 @@ def gaussian_smooth(
         target = result = np.empty_like(source) if out is None else out
     # the components of a field are so many stacks of planes one upon the other
     planes = source.reshape(-1, ny, nz), nx, *taps, target.reshape(-1, ny, nz)
-    run_blocks(_smooth, len(planes[0]), *planes, block=BLOCK_PLANES)
+    count = len(planes[0])
+    # an image has few planes: four blocks at least keep as many threads busy
+    run_blocks(_smooth, count, *planes, block=min(BLOCK_PLANES, even_blocks(count, -(-count // 4))))
     return result

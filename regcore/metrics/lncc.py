@@ -10,13 +10,13 @@ contrast and pull the moving image's edges in, away from the true map.
 import numpy as np
 import numpy.typing as npt
 
-from regcore.kernels.parallel import inline, kernel, run_blocks
+from regcore.kernels.parallel import even_blocks, inline, kernel, run_blocks
 
 Float32 = npt.NDArray[np.float32]
 VARIANCE_FLOOR = 1e-3
 """Of noise with a standard deviation of 3 % of the range of intensities."""
 BLOCK_PLANES = 24
-"""Planes of a block; every block sums the windows of `radius` planes beside it once more."""
+"""Most planes of a block; every block sums the windows of `radius` planes beside it once more."""
 
 
 @kernel
@@ -148,7 +148,9 @@ def _coefficients(start, stop, fixed, prepared, warped, weights, radius, floor, 
         for y in range(ny):
             inverse = one / (counts_x[x] * counts_y[y])
             sum_w, sum_ww, sum_fw = total[0, y], total[1, y], total[2, y]
-            mean, precision, weight = prepared[0, x, y], prepared[1, x, y], weights[x, y]
+            # a plane of weights that stands for all
+            weight = weights[min(x, len(weights) - 1), y]
+            mean, precision = prepared[0, x, y], prepared[1, x, y]
             of_fixed, of_warped, of_one = out[0, x, y], out[1, x, y], out[2, x, y]
             row_value, row_weight = zero, zero
             for z in range(nz):
@@ -186,10 +188,13 @@ def _gradient(start, stop, fixed, warped, coefficients, radius, scale, out):  # 
         for i in range(3):
             _add_planes(planes[i], low, high, total[i])
         for y in range(ny):
-            f, w, line = fixed[x, y], warped[x, y], out[x, y]
+            # the row waits beside `out`, which may be `warped`
+            f, w, row, line = fixed[x, y], warped[x, y], rows[0], out[x, y]
             of_fixed, of_warped, of_one = total[0, y], total[1, y], total[2, y]
             for z in range(nz):
-                line[z] = scale * (w[z] * of_warped[z] + of_one[z] - f[z] * of_fixed[z])
+                row[z] = scale * (w[z] * of_warped[z] + of_one[z] - f[z] * of_fixed[z])
+            for z in range(nz):
+                line[z] = row[z]
 
 
 def prepare(fixed: Float32, radius: int = 2) -> Float32:
@@ -199,7 +204,9 @@ def prepare(fixed: Float32, radius: int = 2) -> Float32:
     """
     out = np.empty((2, *fixed.shape), np.float32)
     fixed, floor = np.ascontiguousarray(fixed, np.float32), np.float32(VARIANCE_FLOOR)
-    run_blocks(_statistics, fixed.shape[0], fixed, radius, floor, out, block=BLOCK_PLANES)
+    run_blocks(
+        _statistics, fixed.shape[0], fixed, radius, floor, out, block=even_blocks(len(fixed), BLOCK_PLANES)
+    )
     return out
 
 
@@ -223,7 +230,7 @@ def value_and_gradient(
     radius : int
         Half width of the window, voxels.
     out, scratch : float32 array, shapes (X, Y, Z) and (3, X, Y, Z), optional
-        Buffers to reuse.
+        Buffers to reuse; `out`, where the gradient goes, may be `warped`.
     prepared : float32 array, shape (2, X, Y, Z), optional
         Of the fixed image and this radius, from `prepare`.
 
@@ -235,11 +242,12 @@ def value_and_gradient(
     True
     """
     if weights is None:
-        weights = np.ones_like(fixed)
+        weights = np.ones((1, *fixed.shape[1:]), np.float32)
     out = np.empty_like(fixed) if out is None else out
     scratch = np.empty((3, *fixed.shape), np.float32) if scratch is None else scratch
     prepared = prepare(fixed, radius) if prepared is None else prepared
-    size, block, floor = fixed.shape[0], BLOCK_PLANES, np.float32(VARIANCE_FLOOR)
+    size, floor = fixed.shape[0], np.float32(VARIANCE_FLOOR)
+    block = even_blocks(size, BLOCK_PLANES)
     arrays = fixed, prepared, warped, weights, radius, floor, scratch
     parts = run_blocks(_coefficients, size, *arrays, block=block)
     total_weight = max(sum(part[1] for part in parts), 1.0)

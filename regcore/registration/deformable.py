@@ -9,15 +9,16 @@ registration.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from regcore.image import Image
 from regcore.kernels.compose import compose, longest_vector
-from regcore.kernels.fields import displacement_gradient, resize_field
+from regcore.kernels.fields import resize_field
 from regcore.kernels.layout import components, empty_field, from_components
-from regcore.kernels.sample import sample_linear, sample_linear_gradient, sample_nearest
+from regcore.kernels.sample import sample_force, sample_linear, sample_nearest
 from regcore.kernels.smooth import gaussian_smooth
 from regcore.registration.landmark_term import LandmarkTerm
 from regcore.registration.linear import IterationRow
@@ -86,8 +87,8 @@ def register_deformable(
     for plan in planned_levels(fixed.grid, settings.levels(finest_spacing(fixed.grid))):
         current = at_level([Channel(fixed, moving), *channels], plan.fixed_mm, plan.moving_mm)
         coarse_grid = current[0].fixed.grid
-        scratch = empty_field(coarse_grid.shape)
-        pairs = with_measures(current, settings, scratch)
+        buffers = Buffers.of(coarse_grid.shape, len(current))
+        pairs = with_measures(current, settings, buffers.extra)
         field = _zeros(coarse_grid) if field is None else onto_grid(field, field_grid, coarse_grid)
         if field is initial:
             # what was given stays as it is
@@ -102,7 +103,7 @@ def register_deformable(
             affine,
             field,
             part,
-            scratch,
+            buffers,
             fixed_mask,
             moving_mask,
             plan.number,
@@ -115,6 +116,42 @@ def register_deformable(
     return field, rows
 
 
+class Buffers(NamedTuple):
+    """What the iterations of a level write to; all of it is used again by the next iteration.
+
+    Parameters
+    ----------
+    warped : float32 array, shape (X, Y, Z)
+        The warped image, then the derivative by it.
+    stack : float32 array, shape (4, X, Y, Z)
+        The components of the force, from the second plane on; smoothing moves each one place to the front.
+    extra : float32 array, shape (X, Y, Z, 3)
+        Force of a further channel; the force itself where there is one channel.
+    """
+
+    warped: Float32
+    stack: Float32
+    extra: Float32
+
+    @classmethod
+    def of(cls, shape: tuple[int, int, int], channels: int) -> Buffers:
+        """Buffers for a grid of a shape, and so many channels."""
+        stack = np.empty((4, *shape), np.float32)
+        extra = empty_field(shape) if channels > 1 else from_components(stack[1:])
+        return cls(np.empty(shape, np.float32), stack, extra)
+
+    @property
+    def force(self) -> Float32:
+        """Derivative of the energy by the displacement, shape (X, Y, Z, 3)."""
+        return from_components(self.stack[1:])
+
+    def smoothed_force(self, sigma_vox: float) -> Float32:
+        """The force smoothed, shape (X, Y, Z, 3); the force itself is lost."""
+        for axis in range(3):
+            gaussian_smooth(self.stack[axis + 1], sigma_vox, out=self.stack[axis])
+        return from_components(self.stack[:3])
+
+
 def _zeros(grid: Grid) -> Float32:
     return from_components(np.zeros((3, *grid.shape), np.float32))
 
@@ -125,7 +162,7 @@ def _run_level(
     affine: Affine,
     field: Float32,
     drift: Float32 | None,
-    scratch: Float32,
+    buffers: Buffers,
     fixed_mask: Image | None,
     moving_mask: Image | None,
     number: int,
@@ -135,17 +172,15 @@ def _run_level(
     landmarks: LandmarkTerm | None,
 ) -> Float32:
     grid = channels[0][0].fixed.grid
-    weights = level_weights(grid, fixed_mask)
-    shape = grid.shape
-    warped, update = np.empty(shape, np.float32), empty_field(shape)
-    extra = empty_field(shape) if len(channels) > 1 else update
-    flat = [axis for axis, n in enumerate(shape) if n == 1]
+    weights = None if fixed_mask is None else level_weights(grid, fixed_mask)
+    flat = [axis for axis, n in enumerate(grid.shape) if n == 1]
+    force = buffers.force
     energies: list[float] = []
     for iteration in range(1, iterations + 1):
         counted = _with_moving_mask(weights, moving_mask, affine, grid, field)
-        energy = _energy(channels, affine, field, counted, warped, update, extra)
+        energy = _energy(channels, affine, field, counted, buffers)
         if landmarks is not None:
-            energy += landmarks.of_field(field, grid, affine.matrix, update)
+            energy += landmarks.of_field(field, grid, affine.matrix, force)
         energies.append(energy)
         row = IterationRow("deformable", number, iteration, energy, energy)
         rows.append(row)
@@ -154,19 +189,19 @@ def _run_level(
         if converged(energies, settings.tolerance):
             break
         for axis in flat:
-            update[..., axis] = 0
-        step = gaussian_smooth(update, settings.update_sigma_vox, out=scratch)
+            force[..., axis] = 0
+        step = buffers.smoothed_force(settings.update_sigma_vox)
         longest = longest_vector(step)
         if longest == 0:
             break
         scale = -settings.step_vox / longest
         if drift is not None:
             step -= drift / np.float32(scale)
-        # the fields take turns: nothing is written where it is read
+        composed = compose(field, step, scale, out=step)
         if settings.field_sigma_vox > 0:
-            gaussian_smooth(compose(field, step, scale, out=update), settings.field_sigma_vox, out=field)
+            gaussian_smooth(composed, settings.field_sigma_vox, out=field)
         else:
-            field, update = compose(field, step, scale, out=update), field
+            np.copyto(field, composed)
     return field
 
 
@@ -174,27 +209,22 @@ def _energy(
     channels: list[tuple[Channel, Metric]],
     affine: Affine,
     field: Float32,
-    weights: Float32,
-    warped: Float32,
-    out: Float32,
-    extra: Float32,
+    weights: Float32 | None,
+    buffers: Buffers,
 ) -> float:
-    """Sum of the measures of all channels under a displacement; its derivative into `out`.
-
-    `warped` and, from the second channel on, `extra` are written to as well.
-    """
-    total = 0.0
+    """Sum of the measures of all channels under a displacement; its derivative is then the buffers' force."""
+    total, force = 0.0, buffers.force
     for number, ((fixed, moving, weight, _), metric) in enumerate(channels):
         matrix = moving.grid.inverse_affine @ affine.matrix @ fixed.grid.affine
-        part = extra if number else out
-        sample_linear_gradient(moving.data, matrix, field, out=(warped, part))
-        value, slope = metric(warped, weights)
+        part = buffers.extra if number else force
+        # the image is read twice, so that the measure can write where the force comes afterwards
+        value, slope = metric(sample_linear(moving.data, matrix, field, out=buffers.warped), weights)
         total += weight * value
-        displacement_gradient(slope, part, matrix, out=part)
+        sample_force(moving.data, matrix, field, slope, out=part)
         if weight != 1:
             part *= np.float32(weight)
         if number:
-            out += part
+            force += part
     return total
 
 
@@ -223,10 +253,10 @@ def level_weights(grid: Grid, fixed_mask: Image | None) -> Float32:
 
 
 def _with_moving_mask(
-    weights: Float32, moving_mask: Image | None, affine: Affine, grid: Grid, field: Float32
-) -> Float32:
+    weights: Float32 | None, moving_mask: Image | None, affine: Affine, grid: Grid, field: Float32
+) -> Float32 | None:
     if moving_mask is None:
         return weights
     onto = moving_mask.grid.inverse_affine @ affine.matrix @ grid.affine
     carried: Float32 = sample_nearest(moving_mask.data.astype(np.float32), onto, field)
-    return weights * carried
+    return carried if weights is None else weights * carried

@@ -77,13 +77,15 @@ def _ends(values: Float32) -> tuple[float, float]:
 
 
 def _lncc(fixed: Float32, settings: Settings, scratch: Float32 | None) -> Metric:
-    scratch = np.empty((3, *fixed.shape), np.float32) if scratch is None else components(scratch)
-    buffers = {
-        "out": np.empty_like(fixed),
-        "scratch": scratch,
-        "prepared": lncc.prepare(fixed, settings.radius),
-    }
-    return partial(lncc.value_and_gradient, fixed, radius=settings.radius, **buffers)
+    radius, prepared = settings.radius, lncc.prepare(fixed, settings.radius)
+    room = np.empty((3, *fixed.shape), np.float32) if scratch is None else components(scratch)
+    own = np.empty_like(fixed) if scratch is None else None
+
+    def measure(warped: Float32, weights: Float32 | None = None) -> tuple[float, Float32]:
+        out = warped if own is None else own
+        return lncc.value_and_gradient(fixed, warped, weights, radius, out, room, prepared)
+
+    return measure
 
 
 def _entropies(
@@ -126,7 +128,8 @@ def similarity(
     metric : str, optional
         Another measure than that of the settings.
     scratch : float32 array, shape (X, Y, Z, 3), optional
-        A field from `empty_field` that every call may write to.
+        A field from `empty_field` that every call may write to; then it may also write its gradient over
+        the warped image.
 
     Returns
     -------

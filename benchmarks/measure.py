@@ -33,15 +33,6 @@ class Cost:
     memory_mib: float
 
 
-def provide_memory(size: int) -> None:
-    """Touch so many bytes of memory in a process of its own, which the next process then finds.
-
-    A virtual machine hands back to its host what was freed two seconds ago, and asks for it again page by
-    page, which takes seconds a gigabyte: as much as some of what is measured, or nothing, as it happens.
-    """
-    subprocess.run([sys.executable, "-S", "-I", "-c", f"b'1' * {size}"], check=True)  # noqa: S603 - our own
-
-
 def measure(command: Sequence[str], environment: Mapping[str, str], log: Path) -> Cost:
     """Run a command to its end.
 

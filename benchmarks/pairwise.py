@@ -22,18 +22,15 @@ import numpy as np
 import pandas
 
 from benchmarks.data import Pair, Row
-from benchmarks.measure import measure, provide_memory
+from benchmarks.measure import measure
 from benchmarks.methods import METHODS, ROOT, command, environment, is_installed, version
 from benchmarks.peers import Job
 from benchmarks.reading import engine_seconds, read_result
 from benchmarks.score import score
 from regcore.errors import InputError
-from regcore.io.nifti import read_grid
 from regcore.io.tables import read_json, write_json
 
 COSTS = ("engine_s", "wall_s", "cpu_s", "memory_mib")
-BASE_BYTES, VOXEL_BYTES = 2**28, 200
-"""Memory that is provided before a process is timed: about what these tools take."""
 
 
 @dataclass(frozen=True)
@@ -109,15 +106,11 @@ def run_pair(row: Row, pair: Pair, name: str, setup: Setup, repeat: int | None =
     folder.mkdir(parents=True)
     masks = [str(subject.mask) if subject.mask else None for subject in (pair.fixed, pair.moving)]
     job = Job(str(folder), str(pair.fixed.image), str(pair.moving.image), row.task, setup.threads, *masks)
-    memory = BASE_BYTES + VOXEL_BYTES * read_grid(pair.fixed.image).size
     try:
         log = kept.with_suffix(".log")
-        if repeat is not None:
-            provide_memory(memory)
         cost = asdict(measure(command(name, job, row.preset), environment(setup.threads), log))
         engine = METHODS[name].engine
         if repeat is not None and engine is not None:
-            provide_memory(memory)
             measure(
                 command(engine, job, row.preset), environment(setup.threads), log.with_suffix(".engine.log")
             )

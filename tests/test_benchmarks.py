@@ -77,14 +77,13 @@ def test_landmarks_outside_either_image_do_not_count(pair, tmp_path):
 
 
 def test_scores_outlive_threads_and_times_are_taken_apart(pair, tmp_path, monkeypatch):
-    runs, provided = [], []
+    runs = []
 
     def fake_measure(line, environment, log):
         runs.append(line)
         return Cost(float(len(runs)), 1.0, 100.0)
 
     monkeypatch.setattr(pairwise, "measure", fake_measure)
-    monkeypatch.setattr(pairwise, "provide_memory", lambda size: provided.append(size))
     monkeypatch.setattr(pairwise, "read_result", lambda name, job: (identity(), identity()))
     monkeypatch.setattr(pairwise, "engine_seconds", lambda name, job: 0.5)
     row = ROWS["startup"]
@@ -97,9 +96,8 @@ def test_scores_outlive_threads_and_times_are_taken_apart(pair, tmp_path, monkey
     assert results(threads=1, timed=0)["runs"] == 0
     assert results(threads=2, timed=0)["runs"] == 0
     assert len(runs) == 1
-    assert not provided
     timed = results(threads=2, repeats=3)
-    assert (len(runs), len(provided)) == (4, 3)
+    assert len(runs) == 4
     assert (timed["runs"], timed["wall_s"], timed["dice"]) == (3, 3.0, results(threads=1, timed=0)["dice"])
     results(threads=2, repeats=3)
     assert len(runs) == 4

@@ -87,9 +87,9 @@ def check_output(path: Path, names: tuple[str, ...], inputs: Iterable[Path | Non
 def use_threads(count: int) -> None:
     """Prepare a process that computes: its threads and its memory."""
     from regcore.kernels.parallel import set_threads
-    from regcore.memory import keep_freed_memory
+    from regcore.memory import settle_memory
 
-    keep_freed_memory()
+    settle_memory()
     set_threads(count)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from regcore import __version__
 from regcore.errors import DamagedFileError, InputError
 from regcore.kernels.parallel import set_threads
-from regcore.memory import collect_rarely, keep_freed_memory, peak_memory_mb
+from regcore.memory import collect_rarely, peak_memory_mb, settle_memory
 from regcore.study.integrity import move_aside
 
 # what the system may refuse: full disk, full quota, read-only, not permitted, name too long
@@ -66,7 +66,7 @@ def job(log: str | Path, threads: int = 1) -> Iterator[None]:
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
     LOGGER.addHandler(handler)
     LOGGER.setLevel(logging.INFO)
-    keep_freed_memory()
+    settle_memory()
     collect_rarely()
     set_threads(threads)
     started = time.perf_counter()

@@ -43,7 +43,7 @@ class Method:
         """Whether it is run on a pair of a row, by its number from 0."""
         return self.only is None or number < self.only.get(row, 0)
 
-    def is_timed(self, number: int, repeat: int = 0) -> bool:
+    def is_timed(self, number: int, repeat: int) -> bool:
         """Whether times are taken on a pair of a row, by its number from 0, and in a run of it."""
         return self.timed is None or (number < self.timed and repeat == 0)
 

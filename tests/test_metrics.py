@@ -136,8 +136,8 @@ def test_force_on_a_displacement_is_the_derivative_of_the_reference(metric):
         return reference(*doubles(fixed, warped, weights))[0]
 
     channel = Channel(Image(fixed, grid), Image(moving, grid), 0.7)
-    measure = similarity(fixed, DeformableSettings(metric=name_of(metric)))
     buffers = Buffers.of(grid.shape, 1)
+    measure = similarity(fixed, DeformableSettings(metric=name_of(metric)), scratch=buffers.extra)
     found = _energy([(channel, measure)], Affine(matrix), field, weights, buffers)
     force = buffers.force
     start, step = field.astype(float), 1e-7

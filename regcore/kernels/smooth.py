@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from regcore.kernels.layout import components, from_components
-from regcore.kernels.parallel import even_blocks, inline, kernel, run_blocks
+from regcore.kernels.parallel import inline, kernel, run_blocks
 
 Float32 = npt.NDArray[np.float32]
 NEGLIGIBLE = 1e-5
@@ -157,5 +157,5 @@ def gaussian_smooth(
     planes = source.reshape(-1, ny, nz), nx, *taps, target.reshape(-1, ny, nz)
     count = len(planes[0])
     # an image has few planes: four blocks at least keep as many threads busy
-    run_blocks(_smooth, count, *planes, block=min(BLOCK_PLANES, even_blocks(count, -(-count // 4))))
+    run_blocks(_smooth, count, *planes, block=min(BLOCK_PLANES, -(-count // 4)))
     return result
